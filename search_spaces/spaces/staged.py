@@ -1,0 +1,272 @@
+"""A search space made of stages: each stage's choices and input width decide its layers.
+
+That is MnasNet's factorised hierarchical space (section 4.1; the paper's "block" is a stage here).
+It keeps a space small in *blocks* even where it is huge in networks: a latency table needs
+thousands of entries, not 10¹³.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from types import MappingProxyType
+from typing import TypeAlias
+
+from search_spaces.architecture import Architecture
+from search_spaces.blocks import Block, ClassifierHead, Skip
+from search_spaces.shapes import TensorShape, output_shape
+
+Choice: TypeAlias = bool | int | float | str
+Choices: TypeAlias = Mapping[str, Choice]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Layers that share their choices.
+
+    Attributes:
+        name: stands before the options' names: ``stage2.kernel``.
+        options: each option's allowed values.
+        base: the values that give the base network's stage.
+        layers: values of the options, input channels → the stage's layers.
+    """
+
+    name: str
+    options: Mapping[str, tuple[Choice, ...]]
+    base: Choices
+    layers: Callable[[Choices, int], tuple[Block, ...]]
+
+    def __post_init__(self) -> None:
+        for option, values in self.options.items():
+            if not values or len(set(values)) != len(values):
+                raise ValueError(
+                    f"{self.name}.{option} must have distinct values, at least one, "
+                    f"but got {values!r}"
+                )
+            if self.base.get(option) not in values:
+                raise ValueError(
+                    f"the base network is no member of the space: {self.name}.{option} is "
+                    f"{self.base.get(option)!r}, but allowed are {values!r}"
+                )
+
+    def variants(self) -> Iterator[Choices]:
+        """Every combination of the options, those nearest to the base first."""
+        ordered = (
+            sorted(values, key=lambda value, base=self.base[option]: value != base)  # type: ignore[misc]
+            for option, values in self.options.items()
+        )
+        for values in product(*ordered):
+            yield MappingProxyType(dict(zip(self.options, values, strict=True)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSpace:
+    """Networks that share a stem and a head and differ in their stages."""
+
+    name: str
+    stem: tuple[Block, ...]
+    stages: tuple[Stage, ...]
+    head: tuple[Block, ...]
+    resolution: int = 224
+    image_channels: int = 3
+    norm_epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not self.head or not isinstance(self.head[-1], ClassifierHead):
+            raise ValueError(f"the space {self.name!r} must end in a ClassifierHead")
+        self.build(self.base_choices)
+
+    @property
+    def choices(self) -> dict[str, tuple[Choice, ...]]:
+        """Every choice's allowed values, in order: ``{"stage1.kernel": (3, 5, 7), …}``."""
+        return {
+            f"{stage.name}.{option}": values
+            for stage in self.stages
+            for option, values in stage.options.items()
+        }
+
+    @property
+    def base_choices(self) -> dict[str, Choice]:
+        """The choices that give the base network: a search's first trial."""
+        return {
+            f"{stage.name}.{option}": stage.base[option]
+            for stage in self.stages
+            for option in stage.options
+        }
+
+    @property
+    def size(self) -> int:
+        """How many combinations of choices there are."""
+        return prod(len(values) for values in self.choices.values())
+
+    @property
+    def input_shape(self) -> TensorShape:
+        return TensorShape(self.image_channels, self.resolution, self.resolution)
+
+    def build(self, choices: Choices, name: str | None = None) -> Architecture:
+        """The network that ``choices`` stand for.
+
+        Raises:
+            ValueError: a choice is missing, unknown, or has a value that is not allowed.
+        """
+        self._check_choices(choices)
+        blocks = list(self.stem)
+        shape = self._shape_after(self.stem, self.input_shape)
+        for stage in self.stages:
+            values = {option: choices[f"{stage.name}.{option}"] for option in stage.options}
+            layers = stage.layers(values, shape.channels)
+            blocks += layers
+            shape = self._shape_after(layers, shape)
+        return Architecture(
+            name=name or f"{self.name}_network",
+            blocks=(*blocks, *self.head),
+            resolution=self.resolution,
+            image_channels=self.image_channels,
+            norm_epsilon=self.norm_epsilon,
+        )
+
+    def encode(self, architecture: Architecture) -> dict[str, Choice]:
+        """Choices that build ``architecture``; those nearest to the base where several do.
+
+        Its resolution and number of classes are not compared.
+
+        Raises:
+            ValueError: the network is no member of the space; the message names the first block
+                that no choice makes.
+        """
+        blocks = architecture.with_num_classes(self._classes).blocks
+        if blocks[: len(self.stem)] != self.stem:
+            raise ValueError(f"{architecture.name} is not in {self.name}: it has another stem")
+        position = len(self.stem)
+        shape = self._shape_after(self.stem, self.input_shape)
+        found, furthest = self._match(blocks, position, shape, 0)
+        if found is None:
+            raise ValueError(
+                f"{architecture.name} is not in {self.name}: no choice makes blocks[{furthest}], "
+                f"{blocks[min(furthest, len(blocks) - 1)]}"
+            )
+        return found
+
+    def stage_outcomes(
+        self, stage: Stage, input_shape: TensorShape
+    ) -> dict[tuple[Block, ...], TensorShape]:
+        """Every distinct run of layers of a stage on this input, with its output shape."""
+        runs = dict.fromkeys(
+            stage.layers(values, input_shape.channels) for values in stage.variants()
+        )
+        return {layers: self._shape_after(layers, input_shape) for layers in runs}
+
+    def reachable_blocks(self) -> list[tuple[Block, TensorShape]]:
+        """Every distinct (block, input shape) that occurs in some network of the space."""
+        found: dict[tuple[Block, TensorShape], None] = {}
+
+        def visit(blocks: tuple[Block, ...], shape: TensorShape) -> TensorShape:
+            for block in blocks:
+                found[block, shape] = None
+                shape = output_shape(block, shape)
+            return shape
+
+        shapes = {visit(self.stem, self.input_shape)}
+        for stage in self.stages:
+            shapes = {
+                visit(layers, shape)
+                for shape in shapes
+                for layers in self.stage_outcomes(stage, shape)
+            }
+        for shape in shapes:
+            visit(self.head, shape)
+        return list(found)
+
+    @property
+    def _classes(self) -> int:
+        head = self.head[-1]
+        assert isinstance(head, ClassifierHead)
+        return head.num_classes
+
+    def _check_choices(self, choices: Choices) -> None:
+        allowed = self.choices
+        if unknown := sorted(choices.keys() - allowed.keys()):
+            raise ValueError(f"{self.name} has no choice {unknown[0]!r}; it has {list(allowed)}")
+        for name, values in allowed.items():
+            if name not in choices:
+                raise ValueError(f"{self.name} needs the choice {name!r}, one of {values!r}")
+            if choices[name] not in values:
+                raise ValueError(
+                    f"{self.name}: {name} must be one of {values!r}, but got {choices[name]!r}"
+                )
+
+    @staticmethod
+    def _shape_after(blocks: tuple[Block, ...], shape: TensorShape) -> TensorShape:
+        for block in blocks:
+            shape = output_shape(block, shape)
+        return shape
+
+    def _match(
+        self, blocks: tuple[Block, ...], position: int, shape: TensorShape, index: int
+    ) -> tuple[dict[str, Choice] | None, int]:
+        """Choices for stages ``index…`` that make ``blocks[position:]``, and how far any got."""
+        if index == len(self.stages):
+            return ({} if blocks[position:] == self.head else None), position
+        stage, furthest = self.stages[index], position
+        for values in stage.variants():
+            layers = stage.layers(values, shape.channels)
+            following = position + len(layers)
+            if blocks[position:following] != layers:
+                continue
+            rest, reached = self._match(
+                blocks, following, self._shape_after(layers, shape), index + 1
+            )
+            furthest = max(furthest, reached)
+            if rest is not None:
+                return {
+                    f"{stage.name}.{option}": values[option] for option in values
+                } | rest, reached
+        return None, furthest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseStage:
+    """A stage of a base network: what a space varies around."""
+
+    first: Block
+    input_channels: int
+    out_channels: int
+    stride: int
+    layers: int
+
+    def depth_offsets(self) -> tuple[int, ...]:
+        """−1, 0, +1, without what would leave the stage empty."""
+        return tuple(offset for offset in (-1, 0, 1) if self.layers + offset >= 1)
+
+
+def base_stages(
+    architecture: Architecture, *, stem: int = 1, head: int = 2
+) -> tuple[BaseStage, ...]:
+    """The stages of a network: successive blocks of equal width, but for ``stem`` and ``head``.
+
+    Raises:
+        ValueError: a block between stem and head is of a kind that has no width, kernel or stride.
+    """
+    stages: list[list[tuple[Block, TensorShape]]] = []
+    body = list(architecture.walk())[stem : len(architecture.blocks) - head]
+    for block, shape in body:
+        width = output_shape(block, shape).channels
+        if stages and output_shape(*stages[-1][0]).channels == width:
+            stages[-1].append((block, shape))
+        else:
+            stages.append([(block, shape)])
+    return tuple(
+        BaseStage(
+            first=stage[0][0],
+            input_channels=stage[0][1].channels,
+            out_channels=output_shape(*stage[0]).channels,
+            stride=-(-stage[0][1].height // output_shape(*stage[0]).height),
+            layers=len(stage),
+        )
+        for stage in stages
+    )
+
+
+def inner_skip(layer: int, skip: Skip) -> Skip:
+    """A stage's first layer changes the shape, so only the later ones have a skip connection."""
+    return Skip.NONE if layer == 0 else skip
