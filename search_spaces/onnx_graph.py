@@ -57,12 +57,29 @@ def build_onnx(
     Raises:
         ValueError: a weight is missing, left over, or has another shape.
     """
-    blocks = lower(architecture)
+    return build_blocks_onnx(
+        architecture.name,
+        lower(architecture),
+        weights,
+        norm_epsilon=architecture.norm_epsilon,
+        batch=batch,
+    )
+
+
+def build_blocks_onnx(
+    name: str,
+    blocks: Sequence[LoweredBlock],
+    weights: Mapping[str, Any] | None = None,
+    *,
+    norm_epsilon: float = 1e-5,
+    batch: int = 1,
+) -> onnx.ModelProto:
+    """Like ``build_onnx``, for some blocks of a network: ``weights`` has the names of their ops."""
     if weights is None:
         source = _random_weights(np.random.default_rng(0))
     else:
-        source = _trained_weights(blocks, weights, architecture.norm_epsilon)
-    return _build_model(architecture.name, blocks, source, batch)
+        source = _trained_weights(blocks, weights, norm_epsilon)
+    return _build_model(name, blocks, source, batch)
 
 
 def build_weightless_onnx(
@@ -294,8 +311,8 @@ def _trained_weights(
             f"({len(unknown)} left over in all); are they another network's?"
         )
 
-    def read(name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        array = np.asarray(weights[name], dtype=np.float64)
+    def read(name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+        array = np.asarray(weights[name])
         if array.shape != shape:
             raise ValueError(f"weight {name!r} must have shape {shape}, but has {array.shape}")
         return array
@@ -307,12 +324,14 @@ def _trained_weights(
             bias = read(f"{op.name}.bias", (length,))
         else:
             gamma, beta, mean, variance = (
-                read(f"{op.norm}.{part}", (length,)) for part in _NORM_PARTS
+                read(f"{op.norm}.{part}", (length,)).astype(np.float64) for part in _NORM_PARTS
             )
             scale = gamma / np.sqrt(variance + epsilon)
             weight = weight * scale[:, None, None, None]
             bias = beta - mean * scale
-        return _tensors(op, weight.astype(np.float32), bias.astype(np.float32))
+        return _tensors(
+            op, weight.astype(np.float32, copy=False), bias.astype(np.float32, copy=False)
+        )
 
     return fold
 
