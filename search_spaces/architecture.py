@@ -36,7 +36,7 @@ class Architecture:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
             raise ValueError(
-                f"Architecture.name must be a printable, non-empty string, but got {self.name!r}"
+                f"Architecture.name must be printable and not empty, but got {self.name!r:.80}"
             )
         check_integer("Architecture", "resolution", self.resolution, 1, MAX_RESOLUTION)
         check_integer("Architecture", "image_channels", self.image_channels, 1, 1024)

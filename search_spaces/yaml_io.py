@@ -1,4 +1,4 @@
-"""Architecture ↔ YAML. Strict: a schema version, no unknown keys, no duplicate keys, no aliases."""
+"""Architecture ↔ YAML. Strict: a schema version; no unknown or duplicate keys, aliases or tags."""
 
 import re
 from collections.abc import Hashable, Mapping
@@ -33,11 +33,14 @@ _ENUM_FIELDS: dict[str, type[StrEnum]] = {
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Plain data only; a duplicate key or an alias is an error."""
+    """Plain data only; a duplicate key, an alias or an explicit tag is an error."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise ValueError("aliases are not allowed")
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) is not None:
+            raise ValueError(f"the tag {event.tag!r} is not allowed{_mark(event)}")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -73,13 +76,13 @@ def load_mapping(text: str) -> dict[str, Any]:
     """Parse YAML text into a mapping of plain data.
 
     Raises:
-        ValueError: not YAML, not a mapping, duplicate keys, aliases, or nested too deeply.
+        ValueError: not YAML, not a mapping, duplicate keys, aliases, tags, or nested too deeply.
     """
     if len(text) > MAX_YAML_BYTES:
         raise ValueError(f"the YAML text is longer than {MAX_YAML_BYTES} characters")
     try:
         data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader subclass
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ValueError("not valid YAML: nested too deeply") from None
@@ -112,7 +115,7 @@ def architecture_from_dict(data: object) -> Architecture:
     """A network from the plain data of its YAML; ``ValueError`` says what is wrong and where."""
     allowed = {field.name for field in fields(Architecture)} | {"schema"}
     mapping = check_keys("the architecture", data, {"schema", "name", "blocks"}, allowed)
-    if mapping["schema"] != SCHEMA_VERSION or isinstance(mapping["schema"], bool):
+    if type(mapping["schema"]) is not int or mapping["schema"] != SCHEMA_VERSION:
         raise ValueError(
             f"schema must be {SCHEMA_VERSION}, but got {mapping['schema']!r}; "
             "this file is from another version of chronas"
