@@ -67,7 +67,7 @@ def read_seed(name: str) -> Seed:
     names = seed_names()
     if name not in names:
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
         raise ValueError(f"there is no seed {name!r}{hint} Seeds: {', '.join(names)}")
     return _parse_seed(load_mapping(read_text(_FOLDER / f"{name}.yaml")))
 
