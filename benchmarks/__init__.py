@@ -1,0 +1,1 @@
+"""Measurements behind the claims; ``benchmarks/README.md`` says how each is reproduced."""
