@@ -1,0 +1,131 @@
+"""The seeds against the public implementations of torchvision and timm: equal logits and parameters.
+
+Weights are carried over in the order in which the layers run, so nothing here knows how either side
+names or registers its modules. Left out, because they are other networks:
+
+- torchvision's ``mobilenet_v3_*`` of other widths: they scale the expanded channels, not the
+  expansion factor, and narrow the hidden layer of the head, which MobileNetV3 never does;
+- timm's ``mobilenetv3_small_050``: its stem stays at 16 channels;
+- timm's ``tf_*``: their padding is asymmetric.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from search_spaces import Architecture, build_model, count_costs, load_seed
+
+GiveStatistics = Callable[[nn.Module, Tensor], None]
+
+LOGIT_TOLERANCE = 1e-5
+RESOLUTION = 96
+TIMM_NORM_EPSILON = 1e-5  # in its MobileNetV3 too, where the paper's code has 1e-3
+
+TORCHVISION = [
+    ("mobilenet_v2", 1.0, "mobilenet_v2", {}),
+    ("mobilenet_v2", 0.75, "mobilenet_v2", {"width_mult": 0.75}),
+    ("mobilenet_v2", 1.4, "mobilenet_v2", {"width_mult": 1.4}),
+    ("mobilenet_v3_large", 1.0, "mobilenet_v3_large", {}),
+    ("mobilenet_v3_small", 1.0, "mobilenet_v3_small", {}),
+    ("mnasnet_b1", 0.5, "mnasnet0_5", {}),
+    ("mnasnet_b1", 0.75, "mnasnet0_75", {}),
+    ("mnasnet_b1", 1.0, "mnasnet1_0", {}),
+    ("mnasnet_b1", 1.3, "mnasnet1_3", {}),
+    ("shufflenet_v2_x1_0", 0.5, "shufflenet_v2_x0_5", {}),
+    ("shufflenet_v2_x1_0", 1.0, "shufflenet_v2_x1_0", {}),
+    ("shufflenet_v2_x1_0", 1.5, "shufflenet_v2_x1_5", {}),
+    ("shufflenet_v2_x1_0", 2.0, "shufflenet_v2_x2_0", {}),
+]
+
+TIMM = [
+    ("mobilenet_v1", 1.0, "mobilenetv1_100"),
+    ("mobilenet_v1", 1.25, "mobilenetv1_125"),
+    ("mobilenet_v2", 0.35, "mobilenetv2_035"),
+    ("mobilenet_v2", 0.5, "mobilenetv2_050"),
+    ("mobilenet_v2", 0.75, "mobilenetv2_075"),
+    ("mobilenet_v2", 1.0, "mobilenetv2_100"),
+    ("mobilenet_v2", 1.4, "mobilenetv2_140"),
+    ("mobilenet_v3_large", 0.75, "mobilenetv3_large_075"),
+    ("mobilenet_v3_large", 1.0, "mobilenetv3_large_100"),
+    ("mobilenet_v3_small", 0.75, "mobilenetv3_small_075"),
+    ("mobilenet_v3_small", 1.0, "mobilenetv3_small_100"),
+    ("mnasnet_a1", 0.5, "semnasnet_050"),
+    ("mnasnet_a1", 0.75, "semnasnet_075"),
+    ("mnasnet_a1", 1.0, "semnasnet_100"),
+    ("mnasnet_a1", 1.4, "semnasnet_140"),
+    ("mnasnet_b1", 0.5, "mnasnet_050"),
+    ("mnasnet_b1", 0.75, "mnasnet_075"),
+    ("mnasnet_b1", 1.0, "mnasnet_100"),
+    ("mnasnet_b1", 1.4, "mnasnet_140"),
+]
+
+
+def _layers_in_order(model: nn.Module, images: Tensor) -> list[nn.Module]:
+    """The layers with weights, in the order in which they run."""
+    layers: list[nn.Module] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda module, _: layers.append(module))
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear)
+    ]
+    with torch.no_grad():
+        model.eval()(images)
+    for hook in hooks:
+        hook.remove()
+    return layers
+
+
+def _carry_over(theirs: nn.Module, ours: nn.Module) -> None:
+    """Copy the weights of one layer; what is not a weight must be equal already."""
+    if isinstance(ours, nn.BatchNorm2d):
+        assert isinstance(theirs, nn.BatchNorm2d)
+        assert theirs.eps == ours.eps
+    elif isinstance(ours, nn.Conv2d):
+        assert isinstance(theirs, nn.Conv2d)
+        for field in ("kernel_size", "stride", "padding", "dilation", "groups"):
+            assert getattr(theirs, field) == getattr(ours, field), field
+    given = theirs.state_dict()
+    if isinstance(ours, nn.Linear) and isinstance(theirs, nn.Conv2d):
+        assert theirs.kernel_size == (1, 1)
+        given["weight"] = given["weight"].flatten(1)
+    ours.load_state_dict(given)
+
+
+def _assert_equal_to_peer(
+    architecture: Architecture, peer: nn.Module, give_statistics: GiveStatistics
+) -> None:
+    model = build_model(architecture)
+    images = torch.randn(4, 3, 1, 1) + torch.randn(4, 3, RESOLUTION, RESOLUTION)
+    give_statistics(peer, images)
+
+    layers = _layers_in_order(peer, images[:1])
+    carried = sum(p.numel() for layer in layers for p in layer.parameters())
+    assert carried == sum(p.numel() for p in peer.parameters()) == count_costs(architecture).params
+    for theirs, ours in zip(layers, _layers_in_order(model, images[:1]), strict=True):
+        _carry_over(theirs, ours)
+    with torch.no_grad():
+        expected, logits = peer(images), model(images)
+    assert (expected[0] - expected[1]).abs().max() > 0.1, "the logits hardly depend on the image"
+    torch.testing.assert_close(logits, expected, rtol=0, atol=LOGIT_TOLERANCE)
+
+
+@pytest.mark.parametrize(("name", "width", "peer", "options"), TORCHVISION)
+def test_torchvision(
+    name: str, width: float, peer: str, options: dict[str, float], give_statistics: GiveStatistics
+) -> None:
+    models = pytest.importorskip("torchvision.models", reason="needs the extra 'peers'")
+    network = models.get_model(peer, weights=None, **options)
+    _assert_equal_to_peer(load_seed(name, width, RESOLUTION), network, give_statistics)
+
+
+@pytest.mark.parametrize(("name", "width", "peer"), TIMM)
+def test_timm(name: str, width: float, peer: str, give_statistics: GiveStatistics) -> None:
+    timm = pytest.importorskip("timm", reason="needs the extra 'peers'")
+    # The paper's MobileNetV1 has ReLU where timm's default is ReLU6.
+    options = {"act_layer": "relu"} if name == "mobilenet_v1" else {}
+    network = timm.create_model(peer, pretrained=False, **options)
+    architecture = replace(load_seed(name, width, RESOLUTION), norm_epsilon=TIMM_NORM_EPSILON)
+    _assert_equal_to_peer(architecture, network, give_statistics)
