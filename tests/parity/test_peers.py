@@ -1,4 +1,4 @@
-"""The seeds against the public implementations of torchvision and timm: equal logits and parameters.
+"""The seeds against torchvision and timm: equal logits, equal numbers of parameters.
 
 Weights are carried over in the order in which the layers run, so nothing here knows how either side
 names or registers its modules. Left out, because they are other networks:
