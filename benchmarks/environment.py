@@ -55,9 +55,15 @@ def append_row(topic: str, row: Mapping[str, str]) -> Path:
 
 
 def _commit() -> str:
-    """The short commit, with ``-dirty`` where tracked files differ from it (results apart)."""
-    commit = _git("rev-parse", "--short", "HEAD")
-    changed = _git("status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results")
+    """The short commit, with ``-dirty`` where tracked files differ from it (results apart).
+
+    ``unknown`` outside a checkout: the figures are right all the same.
+    """
+    try:
+        commit = _git("rev-parse", "--short", "HEAD")
+        changed = _git("status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
     return f"{commit}-dirty" if changed else commit
 
 

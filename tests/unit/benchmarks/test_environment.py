@@ -35,3 +35,10 @@ def test_columns_name_the_environment() -> None:
     assert all(columns.values())
     assert columns["threads"] == "2"
     assert "numpy=" in columns["versions"]
+
+
+def test_outside_a_checkout_the_commit_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "_ROOT", tmp_path)
+    assert environment.environment_columns([], threads=1)["commit"] == "unknown"
