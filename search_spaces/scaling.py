@@ -78,9 +78,8 @@ def scale_width(architecture: Architecture, width: float, rule: WidthRule) -> Ar
 
 def _head_is_bare(architecture: Architecture) -> bool:
     """Whether the last scalable layer is the 1×1 convolution before the head."""
-    return architecture.head.hidden_channels is None and isinstance(
-        architecture.blocks[-2], ConvNormAct
-    )
+    last = architecture.blocks[-2] if len(architecture.blocks) > 1 else None
+    return architecture.head.hidden_channels is None and isinstance(last, ConvNormAct)
 
 
 def _last_width(width: float, rule: WidthRule) -> float:
