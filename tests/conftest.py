@@ -1,4 +1,4 @@
-"""What every test shares: one thread, fixed random seeds, and a torchvision that imports."""
+"""What every test shares: one thread, repeatable randomness, and a torchvision that imports."""
 
 import importlib.util
 import random
@@ -7,9 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 # The tensors are small: a second thread costs more than it brings, most of all on a busy machine.
 torch.set_num_threads(1)
+
+# The same examples in every run, and no database beside the code.
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.load_profile("repeatable")
 
 
 def _define_torchvision_operators() -> torch.library.Library | None:
