@@ -174,6 +174,11 @@ def test_peak_memory_of_an_inverted_residual(skip: Skip, values: int) -> None:
     assert costs(block, 16, 8).peak_activation_bytes == 4 * values
 
 
+def test_an_activation_works_in_place() -> None:
+    block = ConvNormAct(out_channels=96, kernel=1)
+    assert costs(block, 8, 8).peak_activation_bytes == 4 * (8 * 64 + 96 * 64)
+
+
 def test_a_network_sums_its_blocks_and_peaks_once() -> None:
     architecture = Architecture(
         name="tiny",

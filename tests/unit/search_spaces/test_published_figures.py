@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces import build_model, count_costs, load_seed, seed_names
+from search_spaces.blocks import ShuffleV1Unit
 from search_spaces.seeds import read_seed
 
 EXACT_PARAMS = [
@@ -70,6 +71,19 @@ def test_the_seed_files_repeat_these_figures() -> None:
     }
     assert [(name, published[name].params) for name, _ in EXACT_PARAMS] == EXACT_PARAMS
     assert [(name, published[name].madds_millions) for name, _ in MADDS_MILLIONS] == MADDS_MILLIONS
+
+
+@pytest.mark.parametrize(("groups", "channels"), [(1, 144), (2, 200), (3, 240), (4, 272), (8, 384)])
+def test_shufflenet_v1_is_its_papers_table(groups: int, channels: int) -> None:
+    """ShuffleNet, Table 1 and its caption; no public implementation counts these exactly."""
+    network = load_seed(f"shufflenet_v1_g{groups}")
+    units = [block for block in network.blocks if isinstance(block, ShuffleV1Unit)]
+    stages = [channels] * 4 + [2 * channels] * 8 + [4 * channels] * 4
+    assert [unit.out_channels for unit in units] == stages
+    assert [unit.stride for unit in units] == [2, 1, 1, 1] + [2, *[1] * 7] + [2, 1, 1, 1]
+    assert [unit.bottleneck_channels for unit in units] == [width // 4 for width in stages]
+    assert [unit.input_groups for unit in units] == [1, *[groups] * 15]
+    assert {unit.groups for unit in units} == {groups}
 
 
 def test_the_small_network_as_printed_has_one_more_squeeze() -> None:
