@@ -80,7 +80,7 @@ def test_shufflenet_v1_is_its_papers_table(groups: int, channels: int) -> None:
     units = [block for block in network.blocks if isinstance(block, ShuffleV1Unit)]
     stages = [channels] * 4 + [2 * channels] * 8 + [4 * channels] * 4
     assert [unit.out_channels for unit in units] == stages
-    assert [unit.stride for unit in units] == [2, 1, 1, 1] + [2, *[1] * 7] + [2, 1, 1, 1]
+    assert [unit.stride for unit in units] == [2, 1, 1, 1, 2, *[1] * 7, 2, 1, 1, 1]
     assert [unit.bottleneck_channels for unit in units] == [width // 4 for width in stages]
     assert [unit.input_groups for unit in units] == [1, *[groups] * 15]
     assert {unit.groups for unit in units} == {groups}
