@@ -20,6 +20,7 @@ from search_spaces.layer_table import LayerRow, layer_rows
 from search_spaces.seeds import PublishedFigures, load_seed, read_seed, seed_names
 
 PUBLISHED_RESOLUTION = 224
+LINE_WIDTH = 1000
 
 CONVENTION = """\
 One MAdd is one fused multiply-add of a convolution or a linear layer; bias, normalisation,
@@ -137,11 +138,11 @@ def _is_file(name: str) -> bool:
 def summary_table(rows: Sequence[SummaryRow]) -> Table:
     """The costs of networks, one a line."""
     table = Table(box=SIMPLE_HEAD)
-    table.add_column("network", overflow="fold")
+    table.add_column("network")
     for header in (
         "params", "published", "diff %", "MAdds (M)", "published", "diff %", "MAC (M)", "peak (MB)",
     ):  # fmt: skip
-        table.add_column(header, justify="right", overflow="fold")
+        table.add_column(header, justify="right")
     for row in rows:
         costs = row.costs
         table.add_row(
@@ -179,7 +180,7 @@ def layer_table(network: Architecture) -> Table:
     table = Table(box=SIMPLE_HEAD)
     for header in columns:
         justify: Literal["left", "right"] = "left" if header in ("Input", "Operator") else "right"
-        table.add_column(header, justify=justify, overflow="fold")
+        table.add_column(header, justify=justify)
     for line in zip(*columns.values(), strict=True):
         table.add_row(*map(_cell, line))
     return table
@@ -236,9 +237,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (argparse.ArgumentError, ValueError, OSError) as error:
         print(f"describe: {error}", file=sys.stderr)
         return 2
-    # A pipe has no width, and rich would cut the table to 80 columns.
-    width = None if sys.stdout.isatty() else 1000
-    console = Console(width=width, markup=False, highlight=False, emoji=False)
+    # Folded into 80 columns, or cut there by a pipe, the numbers could not be read.
+    console = Console(width=LINE_WIDTH, markup=False, highlight=False, emoji=False)
     if single:
         console.print(layer_table(network))
         console.print(LAYER_LEGEND)
