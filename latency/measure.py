@@ -2,10 +2,21 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from latency.devices.base import Device
-from latency.plan import MeasureSettings, PlanEntry, Progress, entry_builders, write_plan
+from latency.keys import block_key
+from latency.plan import (
+    REFERENCE_BLOCK,
+    REFERENCE_SHAPE,
+    MeasureSettings,
+    PlanEntry,
+    Progress,
+    entry_builders,
+    write_plan,
+)
+from latency.profile import MAX_FILE_BYTES, PRECISION
 from latency.table import Entry, LatencyTable
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Block
@@ -28,7 +39,7 @@ def ensure_table(
         OSError: the table cannot be read or written.
     """
     builders = entry_builders(blocks, networks, batch=settings.batch)
-    held = load_checked(device, path, settings) if path.exists() and path.stat().st_size else ()
+    held = load_checked(device, path, settings) if _has_header(path) else ()
     missing = [build for key, build in builders.items() if key not in held]
     if missing:
         _run_plan(device, path, missing, settings, on_progress)
@@ -43,17 +54,35 @@ def measure_entries(
     on_progress: Progress,
 ) -> list[Entry]:
     """Measure graphs and return their entries, in order. Entries that ``path`` holds are reused."""
-    builders: list[Callable[[], PlanEntry]] = [lambda entry=entry: entry for entry in entries]  # type: ignore[misc]
+    builders = [partial(_given, entry) for entry in entries]
     _run_plan(device, path, builders, settings, on_progress)
     table = load_checked(device, path, settings)
     return [table.entry(entry.key) for entry in entries]
 
 
+def _given(entry: PlanEntry) -> PlanEntry:
+    return entry
+
+
 def load_checked(device: Device, path: Path, settings: MeasureSettings) -> LatencyTable:
     """The table at ``path``, refused if it is of another device or of other settings."""
     table = LatencyTable.load(path)
-    table.check(**device.describe(), threads=settings.threads, batch=settings.batch)
+    table.check(
+        **device.describe(),
+        threads=settings.threads,
+        batch=settings.batch,
+        precision=PRECISION,
+        reference=block_key(REFERENCE_BLOCK, REFERENCE_SHAPE),
+    )
     return table
+
+
+def _has_header(path: Path) -> bool:
+    """Whether there is a table; a run that was killed at once leaves none, or half a header."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return file.readline(MAX_FILE_BYTES).endswith(b"\n")
 
 
 def _run_plan(

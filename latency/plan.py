@@ -9,13 +9,22 @@ numbers that all of them read as external data.
 import json
 import os
 import random
+import sys
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from latency.keys import OVERHEAD_KEY, block_key, network_key, network_keys
-from latency.profile import FORMAT_VERSION, PLAN_FORMAT
+from latency.profile import (
+    FORMAT_VERSION,
+    MAX_BATCH,
+    MAX_ROUNDS,
+    MAX_THREADS,
+    MIN_ROUNDS,
+    PLAN_FORMAT,
+)
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Activation, Block, InvertedResidual, Skip
 from search_spaces.lowering import LoweredBlock, lower, lower_block
@@ -52,9 +61,20 @@ class MeasureSettings:
     max_rounds: int = 8
 
     def __post_init__(self) -> None:
-        for name, value in (("threads", self.threads), ("batch", self.batch)):
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1024:
-                raise ValueError(f"{name} must be an integer in 1..1024, but got {value!r}")
+        for name, low, high in (
+            ("threads", 1, MAX_THREADS),
+            ("batch", 1, MAX_BATCH),
+            ("min_rounds", MIN_ROUNDS, MAX_ROUNDS),
+            ("max_rounds", MIN_ROUNDS, MAX_ROUNDS),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise ValueError(f"{name} must be an integer in {low}..{high}, but got {value!r}")
+        if self.min_rounds > self.max_rounds:
+            raise ValueError(
+                f"min_rounds <= max_rounds must hold, but got min_rounds={self.min_rounds} and "
+                f"max_rounds={self.max_rounds}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +85,7 @@ class PlanEntry:
     graph: bytes
     input_shape: tuple[int, ...]
     weights_bytes: int = 0
-    parts: tuple[str, ...] = field(default=())
+    parts: tuple[str, ...] = ()
 
 
 def block_entry(block: Block, input_shape: TensorShape, *, batch: int = 1) -> PlanEntry:
@@ -123,16 +143,12 @@ def entry_builders(
 ) -> dict[str, Callable[[], PlanEntry]]:
     """What to measure, by key; an entry's graph is built only when it is asked for."""
     builders: dict[str, Callable[[], PlanEntry]] = {
-        OVERHEAD_KEY: lambda: overhead_entry(batch=batch)
+        OVERHEAD_KEY: partial(overhead_entry, batch=batch)
     }
     for block, shape in blocks:
-        builders[block_key(block, shape)] = lambda block=block, shape=shape: block_entry(  # type: ignore[misc]
-            block, shape, batch=batch
-        )
+        builders[block_key(block, shape)] = partial(block_entry, block, shape, batch=batch)
     for network in networks:
-        builders[network_key(network)] = lambda network=network: network_entry(  # type: ignore[misc]
-            network, batch=batch
-        )
+        builders[network_key(network)] = partial(network_entry, network, batch=batch)
     return builders
 
 
@@ -145,11 +161,14 @@ def write_plan(
     """Write a plan file, whole or not at all.
 
     Raises:
-        ValueError: there is nothing to measure.
+        ValueError: there is nothing to measure, or ``path`` is something else than a plan.
         OSError: the file cannot be written.
     """
     if not builders:
         raise ValueError("a plan needs at least one entry")
+    if path.exists() and not (path.is_file() and zipfile.is_zipfile(path)):
+        raise ValueError(f"{path} is there already and is no plan; give another name for the plan")
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     reference = block_entry(REFERENCE_BLOCK, REFERENCE_SHAPE, batch=settings.batch)
     weights_bytes = reference.weights_bytes
@@ -184,3 +203,9 @@ def _store(archive: zipfile.ZipFile, name: str, entry: PlanEntry) -> dict[str, o
     if entry.parts:
         line["parts"] = entry.parts
     return line
+
+
+if __name__ == "__main__":
+    from latency.plan_command import main
+
+    sys.exit(main())

@@ -5,7 +5,7 @@
 The machine drifts while a table is measured (other tenants, turbo, heat), so every burst of an
 entry is bracketed by bursts of one fixed reference block and stored as a ratio to it. The table is
 append-only JSON Lines: a header, then a line an entry. Run again, it goes on where it stopped; a
-killed run loses the entry in flight and nothing else.
+killed run loses the entry in flight and nothing else. Neither plan nor table is trusted.
 """
 
 # Run as a script, Python puts this folder first on the path, and this file would shadow the
@@ -21,9 +21,13 @@ import argparse
 import contextlib
 import gc
 import json
+import math
 import platform
 import random
+import signal
+import struct
 import tempfile
+import threading
 import time
 import zipfile
 import zlib
@@ -45,12 +49,15 @@ TABLE_FORMAT = "chronas-latency-table"
 FORMAT_VERSION = 1
 WEIGHTS_FILE = "weights.bin"
 PROVIDER = "CPUExecutionProvider"
+PRECISION = "fp32"
 
-MAX_JSON_BYTES = 64 << 20
-MAX_GRAPH_BYTES = 512 << 20
+MAX_FILE_BYTES = 256 << 20
+MAX_GRAPH_BYTES = 64 << 20
 MAX_WEIGHTS_BYTES = 1 << 30
 MAX_INPUT_VALUES = 1 << 28
 MAX_ENTRIES = 1_000_000
+MAX_THREADS = MAX_BATCH = 1024
+MIN_ROUNDS, MAX_ROUNDS = 2, 1000
 
 WARM_UP_RUNS = 2
 MIN_BURST_RUNS, MAX_BURST_RUNS = 3, 20
@@ -58,13 +65,22 @@ BURST_SECONDS = 0.002
 INTERVAL_GOAL = 0.01
 """An entry is done once the 95 % interval of its ratio is within ±1 %, or at the most rounds."""
 
+LOCK_SECONDS = 5.0
+HEARTBEAT_SECONDS = 1.5
+WEIGHTS_CHUNK_BYTES = 4 << 20
+
 
 class ProfileError(Exception):
     """Something the person who runs this can mend; shown as one line."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Measure a chronas plan on this device.")
+    # Without argparse's own usage a mistake is answered in one line; --help shows the text above.
+    parser = argparse.ArgumentParser(
+        usage=argparse.SUPPRESS,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("plan", type=Path, help="plan file, made by `python -m latency.plan`")
     parser.add_argument("--out", type=Path, required=True, help="table to write, or to go on with")
     parser.add_argument("--quiet", action="store_true", help="print no progress")
@@ -73,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         profile(options.plan, options.out, say)
     except (ProfileError, OSError) as error:
-        print(f"profile.py: {error}", file=sys.stderr)
+        print(f"profile.py: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         say(f"stopped; what is measured is in {options.out}; run again to go on")
@@ -97,47 +113,94 @@ def profile(plan_path: Path, table_path: Path, say: Callable[[str], None]) -> No
         random.Random(0).shuffle(missing)  # noqa: S311
         if not missing:
             return say(f"nothing to measure: all {len(plan.entries)} entries are in {table_path}")
-        with tempfile.TemporaryDirectory(prefix="chronas-") as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix="chronas-") as folder,
+            heartbeat(len(missing), say) as count,
+        ):
             bench = Bench(plan, Path(folder))
-            started = shown = time.monotonic()
-            for count, entry in enumerate(missing, start=1):
+            for entry in missing:
                 _append_line(table, bench.measure(entry))
-                now = time.monotonic()
-                if now - shown > 2 or count == len(missing):
-                    shown = now
-                    left = (now - started) / count * (len(missing) - count)
-                    say(f"measured {count}/{len(missing)} entries, {left:.0f} s left")
+                count()
     return None
 
 
+@contextlib.contextmanager
+def heartbeat(total: int, say: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+    """Says how far the measurement is every other second, however long one run takes.
+
+    Yields what counts an entry as done. It raises OSError where nobody listens any more, because
+    whoever started this is gone: the measurement is to stop then.
+    """
+    done, started, failures = 0, time.monotonic(), list[OSError]()
+    stopped = threading.Event()
+
+    def report() -> None:
+        left = (time.monotonic() - started) / max(1, done) * (total - done)
+        say(f"measured {done}/{total} entries" + (f", {left:.0f} s left" if done else ""))
+
+    def beat() -> None:
+        try:
+            while not stopped.wait(HEARTBEAT_SECONDS):
+                report()
+        except OSError as error:
+            failures.append(error)
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        if failures:
+            raise failures[0]
+
+    report()
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield count
+    finally:
+        stopped.set()
+        thread.join()
+    report()
+
+
+_ARCHIVE_ERRORS = (OSError, EOFError, RuntimeError, ValueError, KeyError, struct.error,
+                   zipfile.BadZipFile, zlib.error)  # fmt: skip
+
+
 class Plan:
-    """A plan file: a zip archive of ``plan.json`` and ONNX graphs. Nothing in it is trusted.
+    """A plan file: a zip archive of ``plan.json`` and ONNX graphs.
 
     Members are read into memory by name and never unpacked under a name of the archive's choosing.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise ValueError(f"it is larger than {MAX_FILE_BYTES} bytes")
             self._archive = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise ProfileError(f"{path} is no plan file: {error}") from None
+        except _ARCHIVE_ERRORS as error:
+            hint = "`python -m latency.plan` makes one"
+            raise ProfileError(f"{path} is no plan: {error}; {hint}") from None
         try:
-            content = json.loads(self._read("plan.json", MAX_JSON_BYTES))
-            if (content["format"], content["version"]) != (PLAN_FORMAT, FORMAT_VERSION):
-                raise ValueError("it is of another format or version")
-            self.threads = _integer(content, "threads", 1, 1024)
-            self.batch = _integer(content, "batch", 1, 65_536)
-            self.weights_bytes = _integer(content, "weights_bytes", 0, MAX_WEIGHTS_BYTES)
-            self.min_rounds = _integer(content, "min_rounds", 2, 10_000)
-            self.max_rounds = _integer(content, "max_rounds", self.min_rounds, 10_000)
-            if not 1 <= len(content["entries"]) <= MAX_ENTRIES:
-                raise ValueError(f"entries must number 1..{MAX_ENTRIES}")
-            self.entries = [_checked_entry(entry) for entry in content["entries"]]
-            self.reference = _checked_entry(content["reference"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            self._read_settings(_parse_json(self._read("plan.json", MAX_FILE_BYTES)))
+        except (ProfileError, ValueError) as error:
             self._archive.close()
-            raise ProfileError(f"{path} is no valid plan: {error!r:.200}") from None
+            raise ProfileError(f"{path} is no valid plan: {error}") from None
+
+    def _read_settings(self, content: dict[str, Any]) -> None:
+        if (content.get("format"), content.get("version")) != (PLAN_FORMAT, FORMAT_VERSION):
+            raise ValueError("it is of another format or version")
+        self.threads = _integer(content, "threads", 1, MAX_THREADS)
+        self.batch = _integer(content, "batch", 1, MAX_BATCH)
+        self.weights_bytes = _integer(content, "weights_bytes", 0, MAX_WEIGHTS_BYTES)
+        self.min_rounds = _integer(content, "min_rounds", MIN_ROUNDS, MAX_ROUNDS)
+        self.max_rounds = _integer(content, "max_rounds", self.min_rounds, MAX_ROUNDS)
+        entries = content.get("entries")
+        if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_ENTRIES:
+            raise ValueError(f"entries must be a list of 1..{MAX_ENTRIES}")
+        self.entries = [_checked_entry(entry) for entry in entries]
+        self.reference = _checked_entry(content.get("reference"))
+        if len({entry["key"] for entry in self.entries}) != len(entries):
+            raise ValueError("two of its entries have the same key")
 
     def __enter__(self) -> "Plan":
         return self
@@ -147,39 +210,113 @@ class Plan:
 
     def graph(self, entry: dict[str, Any]) -> bytes:
         """The entry's ONNX graph, without weights."""
-        return self._read(entry["graph"], MAX_GRAPH_BYTES)
+        graph = self._read(entry["graph"], MAX_GRAPH_BYTES)
+        check_graph(graph)
+        return graph
 
     def _read(self, name: str, limit: int) -> bytes:
         try:
-            with self._archive.open(name) as file:
+            member = self._archive.getinfo(name)
+            # Other methods can blow up a few bytes to gigabytes before any limit is asked.
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("it is not compressed by deflate")
+            with self._archive.open(member) as file:
                 content = file.read(limit + 1)
-        except (KeyError, OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile,
-                zlib.error) as error:  # fmt: skip
-            raise ProfileError(f"{self._path}: cannot read {name!r:.80}: {error}") from None
+        except _ARCHIVE_ERRORS as error:
+            raise ProfileError(f"cannot read {name!r:.80}: {error}") from None
         if len(content) > limit:
-            raise ProfileError(f"{self._path}: {name!r:.80} is larger than {limit} bytes")
+            raise ProfileError(f"{name!r:.80} is larger than {limit} bytes")
         return content
 
 
 def _integer(mapping: dict[str, Any], field: str, low: int, high: int) -> int:
-    value = mapping[field]
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+    value = mapping.get(field)
+    if type(value) is not int or not low <= value <= high:
         raise ValueError(f"{field} must be an integer in {low}..{high}, but is {value!r:.80}")
     return value
 
 
-def _checked_entry(entry: dict[str, Any]) -> dict[str, Any]:
-    key, graph, shape = entry["key"], entry["graph"], entry["input_shape"]
-    parts = entry.get("parts")
-    if not isinstance(key, str) or not key or len(key) > 10_000 or not isinstance(graph, str):
-        raise ValueError(f"an entry needs a key and a graph, but is {entry!r:.120}")
-    if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape):
-        raise ValueError(f"input_shape must be positive integers, but is {shape!r:.80}")
-    if np.prod([float(n) for n in shape]) > MAX_INPUT_VALUES:
-        raise ValueError(f"input_shape {shape!r:.80} has more than {MAX_INPUT_VALUES} values")
-    if parts is not None and not all(isinstance(part, str) for part in parts):
-        raise ValueError(f"parts must be keys, but is {parts!r:.80}")
+def _checked_entry(entry: object) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise ValueError(f"an entry must be an object, but is {entry!r:.80}")
+    names, parts = [entry.get("key"), entry.get("graph")], entry.get("parts", [])
+    if not isinstance(parts, list) or not all(isinstance(n, str) and n for n in names + parts):
+        raise ValueError(f"key, graph and parts must be names, but the entry is {entry!r:.200}")
+    shape = entry.get("input_shape")
+    if (
+        not (isinstance(shape, list) and 1 <= len(shape) <= 8)
+        or not all(type(n) is int and 1 <= n <= MAX_INPUT_VALUES for n in shape)
+        or math.prod(shape) > MAX_INPUT_VALUES
+    ):
+        raise ValueError(
+            f"input_shape must be 1..8 positive integers of a product up to {MAX_INPUT_VALUES}, "
+            f"but is {shape!r:.80}"
+        )
     return entry
+
+
+def _parse_json(text: bytes) -> dict[str, Any]:
+    """A JSON object, without the NaN and Infinity that Python's reader takes."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number")
+
+    try:
+        record = json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"must be a JSON object, but is {record!r:.80}")
+    return record
+
+
+def check_graph(model: bytes) -> None:
+    """Refuse a graph that reads other files than the weights, or that could run for ever.
+
+    onnxruntime 1.22 follows an initialiser's path to any file. The numbers are those of the fields
+    in onnx.proto, from ModelProto down.
+
+    Raises:
+        ProfileError: it does, or is no graph.
+    """
+    for what, path in (
+        ("functions or training information", ({20, 25},)),
+        ("sparse initialisers", ({7}, {15})),
+        ("tensors or graphs in attributes", ({7}, {1}, {5}, {5, 6, 10, 11, 22, 23})),
+    ):
+        if any(True for _ in _find(model, *path)):
+            raise ProfileError(f"a graph of the plan holds {what}, which no plan of ours does")
+    for pair in _find(model, {7}, {5}, {13}):
+        names, values = [*_find(pair, {1})], [*_find(pair, {2})]
+        if len(names) != 1 or (names[0] == b"location" and values != [WEIGHTS_FILE.encode()]):
+            raise ProfileError(f"a graph of the plan reads {values!r:.80}, not {WEIGHTS_FILE}")
+
+
+def _find(message: bytes, fields: set[int], *path: set[int]) -> Iterator[bytes]:
+    """The contents of a protocol buffer's fields, of those fields' fields, and so on."""
+    position = 0
+    while position < len(message):
+        tag, position = _varint(message, position)
+        kind, start = tag & 7, position
+        if kind in (0, 2):
+            length, start = _varint(message, position)
+            position = start + (length if kind == 2 else 0)
+        else:
+            position += {1: 8, 5: 4}.get(kind, len(message))
+        if position > len(message) or tag >= 1 << 32:
+            raise ProfileError("a graph of the plan is no ONNX")
+        if kind == 2 and tag >> 3 in fields:
+            content = message[start:position]
+            yield from _find(content, *path) if path else (content,)
+
+
+def _varint(message: bytes, position: int) -> tuple[int, int]:
+    value = 0
+    for index, byte in enumerate(message[position : position + 10]):
+        value |= (byte & 127) << 7 * index
+        if byte < 128:
+            return value, position + index + 1
+    raise ProfileError("a graph of the plan is no ONNX")
 
 
 def table_header(plan: Plan) -> dict[str, Any]:
@@ -193,7 +330,7 @@ def table_header(plan: Plan) -> dict[str, Any]:
         "provider": PROVIDER,
         "threads": plan.threads,
         "batch": plan.batch,
-        "precision": "fp32",
+        "precision": PRECISION,
         "reference": plan.reference["key"],
     }
 
@@ -221,35 +358,59 @@ def open_table(path: Path, header: dict[str, Any]) -> Iterator[tuple[BinaryIO, s
     with path.open("a+b") as table:
         _lock(table, path)
         table.seek(0)
-        content = table.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        table.truncate(len(whole))
-        lines = whole.splitlines()
-        records = [_parse_line(path, number, line) for number, line in enumerate(lines, start=1)]
+        content = table.read(MAX_FILE_BYTES + 1)
+        records = parse_table(path, content)
+        if records and records[0] != header:
+            raise ProfileError(f"{path} was measured otherwise: {difference(records[0], header)}")
+        table.truncate(content.rfind(b"\n") + 1)
         if not records:
             _append_line(table, header)
-        elif records[0] != header:
-            raise ProfileError(f"{path} was measured otherwise: {difference(records[0], header)}")
-        yield table, {record["key"] for record in records[1:] if "key" in record}
+        yield table, {record["key"] for record in records[1:]}
+
+
+def parse_table(path: Path, content: bytes) -> list[dict[str, Any]]:
+    """A table's header and entries. A torn last line, which a killed run may leave, is left out.
+
+    Raises:
+        ProfileError: it is no table, or a line elsewhere is damaged or repeats another's key.
+    """
+    whole, start = content[: content.rfind(b"\n") + 1], json.dumps({"format": TABLE_FORMAT})[:-1]
+    if len(content) > MAX_FILE_BYTES:
+        raise ProfileError(f"{path} is no latency table: larger than {MAX_FILE_BYTES} bytes")
+    # What is only the beginning of a header may be overwritten; anything else is somebody's file.
+    if not whole and content[: len(start)] != start.encode()[: len(content)]:
+        raise ProfileError(f"{path} is no latency table; give another file")
+    records: list[dict[str, Any]] = []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
+        try:
+            record = _parse_json(line)
+            key = record.get("key")
+            if number == 1:
+                if (record.get("format"), record.get("version")) != (TABLE_FORMAT, FORMAT_VERSION):
+                    raise ValueError("no header of a latency table of this version")
+            elif not isinstance(key, str) or not key:
+                raise ValueError(f"key must be a name, but is {key!r:.80}")
+            elif seen.setdefault(key, number) != number:
+                raise ValueError(f"repeats line {seen[key]}")
+        except ValueError as error:
+            hint = "give another file" if number == 1 else "delete the line to measure it again"
+            raise ProfileError(f"{path}, line {number}: {error}; {hint}") from None
+        records.append(record)
+    return records
 
 
 def _lock(table: BinaryIO, path: Path) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(table, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ProfileError(f"{path} is being written by another process; wait for it") from None
-
-
-def _parse_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-        if not isinstance(record, dict):
-            raise TypeError("not a JSON object")
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ProfileError(f"{path}, line {number}, is damaged: {error}") from None
-    return record
+    """Keep other processes out. One whose starter was killed takes a moment to notice and stop."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while fcntl is not None:
+        try:
+            return fcntl.flock(table, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise ProfileError(f"{path} is being written by another process") from None
+        time.sleep(0.1)
+    return None
 
 
 def _append_line(table: BinaryIO, record: dict[str, Any]) -> None:
@@ -259,10 +420,10 @@ def _append_line(table: BinaryIO, record: dict[str, Any]) -> None:
 
 def difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     """What two headers disagree on, as text."""
-    fields = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+    fields = [name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)]
     return "; ".join(
-        f"{name} is {theirs.get(name)!r:.120} there and {ours.get(name)!r:.120} here"
-        for name in fields
+        f"{name:.40} is {theirs.get(name)!r:.120} there and {ours.get(name)!r:.120} here"
+        for name in fields[:4]
     )
 
 
@@ -273,24 +434,28 @@ class Bench:
         self._plan = plan
         self._folder = folder
         self._random = np.random.default_rng(0)
-        values = self._random.random(-(-plan.weights_bytes // 4), np.float32)
-        (values * np.float32(0.2) - np.float32(0.1)).tofile(folder / WEIGHTS_FILE)
-        self._reference = self._runner(plan.reference)
-        self._reference_runs = self._burst_runs(self._reference)
+        with (folder / WEIGHTS_FILE).open("wb") as file:
+            for _ in range(0, plan.weights_bytes, WEIGHTS_CHUNK_BYTES):
+                values = self._random.random(WEIGHTS_CHUNK_BYTES // 4, np.float32)
+                file.write((values * np.float32(0.2) - np.float32(0.1)).tobytes())
+        with _failures_of(plan.reference):
+            self._reference = self._runner(plan.reference)
+            self._reference_runs = self._burst_runs(self._reference)
 
     def measure(self, entry: dict[str, Any]) -> dict[str, Any]:
         """The entry's line for the table: its latency as a ratio to the reference, with spread."""
-        run = self._runner(entry)
-        runs = self._burst_runs(run)
         ratios: list[float] = []
         latencies: list[float] = []
         gc.disable()
         try:
-            references = [_burst(self._reference, self._reference_runs)]
-            while not self._enough(ratios):
-                latencies.append(_burst(run, runs))
-                references.append(_burst(self._reference, self._reference_runs))
-                ratios.append(2 * latencies[-1] / (references[-2] + references[-1]))
+            with _failures_of(entry):
+                run = self._runner(entry)
+                runs = self._burst_runs(run)
+                references = [_burst(self._reference, self._reference_runs)]
+                while not self._enough(ratios):
+                    latencies.append(_burst(run, runs))
+                    references.append(_burst(self._reference, self._reference_runs))
+                    ratios.append(2 * latencies[-1] / (references[-2] + references[-1]))
         finally:
             gc.enable()
         return {
@@ -307,20 +472,16 @@ class Bench:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._plan.threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4
         # A pool that spins while the other session runs would take its core.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         path = self._folder / "graph.onnx"
         path.write_bytes(self._plan.graph(entry))
-        try:
-            session = ort.InferenceSession(path, options, providers=[PROVIDER])
-            image = self._random.random(entry["input_shape"], np.float32)
-            feed = {session.get_inputs()[0].name: image}
-            run: Callable[[], object] = lambda: session.run(None, feed)  # noqa: E731
-            run()
-        except Exception as error:
-            # onnxruntime's exceptions share no base class but Exception.
-            raise ProfileError(f"cannot run {entry['key']!r:.120}: {error!r:.300}") from None
+        session = ort.InferenceSession(path, options, providers=[PROVIDER])
+        image = self._random.random(entry["input_shape"], np.float32)
+        feed = {session.get_inputs()[0].name: image}
+        run: Callable[[], object] = lambda: session.run(None, feed)  # noqa: E731
+        run()
         return run
 
     def _enough(self, ratios: list[float]) -> bool:
@@ -334,13 +495,24 @@ class Bench:
         return max(MIN_BURST_RUNS, min(MAX_BURST_RUNS, round(BURST_SECONDS / seconds)))
 
 
+@contextlib.contextmanager
+def _failures_of(entry: dict[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except (ProfileError, OSError):
+        raise
+    except Exception as error:
+        # onnxruntime's exceptions share no base class but Exception.
+        raise ProfileError(f"cannot run {entry['key']!r:.120}: {error!r:.300}") from None
+
+
 def _burst(run: Callable[[], object], runs: int) -> float:
     """The median seconds of ``runs`` successive runs."""
     seconds = []
     for _ in range(runs):
         started = time.perf_counter_ns()
         run()
-        seconds.append(time.perf_counter_ns() - started)
+        seconds.append(max(1, time.perf_counter_ns() - started))
     return median(seconds) * 1e-9
 
 
@@ -350,5 +522,14 @@ def _interval(ratios: list[float]) -> float:
     return float(1.57 * (high - low) / (len(ratios) ** 0.5 * median(ratios)))
 
 
+def _stop_once(*_: object) -> None:
+    """End as Ctrl-C does; a second signal shall not interrupt the removal of temporary files."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    for _number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(_number, _stop_once)
     sys.exit(main())

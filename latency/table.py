@@ -4,23 +4,27 @@ A missing entry raises and says which command measures it: never a default, neve
 interpolated. A table of another device, runtime, thread count, batch or precision is refused.
 """
 
-import json
-import math
-import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from latency.keys import OVERHEAD_KEY, block_key, network_keys
-from latency.profile import FORMAT_VERSION, TABLE_FORMAT, difference
+from latency.profile import MAX_FILE_BYTES, ProfileError, difference, parse_table
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Block
 from search_spaces.shapes import TensorShape
 
-MAX_LATENCY_MS = 1e7
+PLAUSIBLE = 1e-9, 1e9
+"""Every number of an entry lies in between; what does not was not measured."""
+
+PLAUSIBLE_SCALE = 0.1, 10.0
+"""Whole networks over the sum of their blocks."""
+
+PLAUSIBLE_DRIFT = 100.0
+"""How far an entry's ratio may be from that of its two latencies, which drift and it does not."""
 
 
 class TableError(ValueError):
@@ -66,20 +70,19 @@ class LatencyTable:
         """Read a table. A torn last line, which a killed run may leave, is dropped.
 
         Raises:
-            TableError: a line elsewhere is damaged or holds impossible values.
+            TableError: it is no table, or a line elsewhere is damaged or impossible.
             OSError: the file cannot be read.
         """
-        content = path.read_bytes()
-        lines = content[: content.rfind(b"\n") + 1].splitlines()
-        if not lines:
-            raise TableError(f"{path} holds no table; delete it and measure again")
-        header = _parse_header(path, lines[0])
-        entries = [_parse_entry(path, n, line) for n, line in enumerate(lines[1:], start=2)]
-        keys = [entry.key for entry in entries]
-        if len(set(keys)) != len(keys):
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise TableError(f"{path} holds {twice!r:.120} twice; delete one of the lines")
-        return cls(header, entries, str(path))
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+        try:
+            records = parse_table(path, content)
+        except ProfileError as error:
+            raise TableError(str(error)) from None
+        if not records:
+            raise TableError(f"{path} holds no table yet; measure one into it")
+        entries = [_parse_entry(path, n, record) for n, record in enumerate(records[1:], start=2)]
+        return cls(records[0], entries, str(path))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -129,79 +132,66 @@ class LatencyTable:
         off by a few per cent, the same way for all. 1 where the table holds no whole network.
         """
         scales = [
-            (entry.ratio * self.reference_ms - self.overhead_ms) / self._sum(entry.parts)
+            self._net_ms(entry.key) / max(self._sum_ms(entry.parts), PLAUSIBLE[0])
             for entry in self._entries.values()
             if entry.parts and all(part in self for part in entry.parts)
         ]
-        return median(scales) if scales else 1.0
+        scale = median(scales) if scales else 1.0
+        low, high = PLAUSIBLE_SCALE
+        if not low <= scale <= high:
+            raise TableError(
+                f"{self.source} predicts nothing: its whole networks take {scale:.3g} times the "
+                "sum of their blocks; measure anew under another file name"
+            )
+        return scale
 
     def block_latency_ms(self, block: Block, input_shape: TensorShape) -> float:
         """What the block adds to a network's latency."""
-        return self._share_ms(block_key(block, input_shape))
+        return self.scale * self._net_ms(block_key(block, input_shape))
 
     def network_latency_ms(self, architecture: Architecture) -> float:
         """The predicted latency of a whole network, end to end."""
-        blocks = (self._share_ms(key) for key in network_keys(architecture))
-        return self.overhead_ms + sum(blocks)
+        return self.overhead_ms + self.scale * self._sum_ms(network_keys(architecture))
 
-    def _share_ms(self, key: str) -> float:
-        return self.scale * max(0.0, self.entry(key).ratio * self.reference_ms - self.overhead_ms)
+    def _sum_ms(self, keys: Iterable[str]) -> float:
+        return sum(self._net_ms(key) for key in keys)
 
-    def _sum(self, keys: Iterable[str]) -> float:
-        return sum(
-            max(0.0, self.entry(key).ratio * self.reference_ms - self.overhead_ms) for key in keys
-        )
+    def _net_ms(self, key: str) -> float:
+        """Without what a ``session.run`` costs by itself."""
+        return max(0.0, self.entry(key).ratio * self.reference_ms - self.overhead_ms)
 
 
-def _parse_json(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def _parse_entry(path: Path, number: int, record: Mapping[str, Any]) -> Entry:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        record = None
-    if not isinstance(record, dict):
+        _check_names(record)
+        for name in ("ratio", "latency_ms", "reference_ms", "interval"):
+            _check_number(name, record[name], low=0.0 if name == "interval" else PLAUSIBLE[0])
+        if type(record["rounds"]) is not int or not 1 <= record["rounds"] <= PLAUSIBLE[1]:
+            raise ValueError(f"rounds must be a positive integer, but is {record['rounds']!r:.40}")
+        entry = Entry(**{**record, "parts": tuple(record.get("parts", ()))})
+        drift = entry.ratio * entry.reference_ms / entry.latency_ms
+        if not 1 / PLAUSIBLE_DRIFT <= drift <= PLAUSIBLE_DRIFT:
+            raise ValueError("ratio, latency_ms and reference_ms contradict each other")
+    except ValueError as error:
         raise TableError(
-            f"{path}, line {number}, is damaged: not a JSON object; delete the line, then the same "
-            "command measures it again"
-        )
-    return record
-
-
-def _parse_header(path: Path, line: bytes) -> dict[str, Any]:
-    header = _parse_json(path, 1, line)
-    if header.get("format") != TABLE_FORMAT or header.get("version") != FORMAT_VERSION:
-        raise TableError(
-            f"{path} is no latency table of this version: its first line says "
-            f"{header.get('format')!r:.80}, version {header.get('version')!r:.20}"
-        )
-    return header
-
-
-def _parse_entry(path: Path, number: int, line: bytes) -> Entry:
-    record = _parse_json(path, number, line)
-    try:
-        parts = record.get("parts", [])
-        entry = Entry(
-            key=record["key"],
-            ratio=_positive(record, "ratio", MAX_LATENCY_MS),
-            interval=_positive(record, "interval", math.inf, low=0.0),
-            rounds=int(_positive(record, "rounds", 1e9)),
-            latency_ms=_positive(record, "latency_ms", MAX_LATENCY_MS),
-            reference_ms=_positive(record, "reference_ms", MAX_LATENCY_MS),
-            parts=tuple(parts),
-        )
-        if not all(isinstance(key, str) for key in (entry.key, *entry.parts)):
-            raise ValueError("keys must be strings")
-    except KeyError as error:
-        raise TableError(f"{path}, line {number}, lacks {error}") from None
-    except (TypeError, ValueError) as error:
-        raise TableError(f"{path}, line {number}, is damaged: {error}") from None
+            f"{path}, line {number}: {error}; delete the line to measure it again"
+        ) from None
     return entry
 
 
-def _positive(
-    record: Mapping[str, Any], field: str, high: float, low: float = sys.float_info.min
-) -> float:
-    value = record[field]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ValueError(f"{field} must be a number above 0, but is {value!r:.40}")
-    return float(value)
+def _check_names(record: Mapping[str, Any]) -> None:
+    required = {field.name for field in fields(Entry) if field.default is MISSING}
+    if missing := sorted(required - record.keys()):
+        raise ValueError(f"lacks {missing[0]!r}")
+    if unknown := sorted(record.keys() - required - {"parts"}):
+        raise ValueError(f"has the unknown field {unknown[0]!r:.40}")
+    parts = record.get("parts", [])
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"parts must be a list of keys, but is {parts!r:.80}")
+
+
+def _check_number(name: str, value: object, low: float) -> None:
+    high = PLAUSIBLE[1]
+    # A bool is an int to Python, but no latency.
+    if type(value) not in (int, float) or not low <= value <= high:  # type: ignore[operator]
+        raise ValueError(f"{name} must be a number in {low:g}..{high:g}, but is {value!r:.40}")

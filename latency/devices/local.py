@@ -1,7 +1,9 @@
 """This machine: ``profile.py`` in a process of its own, with no torch in it."""
 
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from latency.devices.base import DeviceError
 from latency.plan import Progress
 from latency.profile import PROVIDER, describe_device
 
-_POLL_SECONDS = 0.2
+_STOP_SECONDS = 5.0
 
 
 class LocalDevice:
@@ -28,20 +30,48 @@ class LocalDevice:
 
     def measure(self, plan: Path, table: Path, on_progress: Progress) -> None:
         command = [sys.executable, latency.profile.__file__, str(plan), "--out", str(table)]
-        with subprocess.Popen(  # noqa: S603
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as process:
+        # Errors go to a file: a pipe that nobody reads would fill up and block the writer.
+        with (
+            tempfile.TemporaryFile() as errors,
+            subprocess.Popen(  # noqa: S603
+                command, stdout=subprocess.PIPE, stderr=errors, text=True
+            ) as process,
+        ):
             try:
                 assert process.stdout is not None
                 for line in process.stdout:
                     _report(line, on_progress)
-                _, errors = process.communicate()
+                process.wait()
             except BaseException:
-                process.kill()
+                _stop(process)
                 raise
-        if process.returncode:
-            reason = errors.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
-            raise DeviceError(f"measuring on this machine failed: {reason[0]}")
+            if process.returncode:
+                errors.seek(0)
+                reason = _reason(errors.read(), process.returncode)
+                raise DeviceError(f"measuring on this machine failed: {reason}")
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """End the process: gently, so that it removes its temporary files, and then for certain."""
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _reason(errors: bytes, code: int) -> str:
+    lines = errors.decode(errors="replace").strip().splitlines()
+    if lines:
+        return lines[-1].removeprefix("profile.py: error: ")
+    return f"profile.py ended with {_signal_name(-code) if code < 0 else f'exit code {code}'}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _report(line: str, on_progress: Progress) -> None:
