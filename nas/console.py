@@ -1,0 +1,86 @@
+"""What a person sees: lines, and a sign of life at least every two seconds."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+Update = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+_SIGN_OF_LIFE_SECONDS = 2.0
+
+
+class Terminal:
+    """Prints lines and progress: a bar on a terminal, a line every two seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, soft_wrap=True)
+
+    def line(self, text: str = "") -> None:
+        self._console.print(text, markup=False)
+
+    @contextmanager
+    def progress(self, description: str) -> Iterator[Update]:
+        """While the context is open, show ``description`` and how far ``update`` says it is."""
+        if self._console.is_terminal:
+            with self._bar(description) as update:
+                yield update
+        else:
+            with _Heartbeat(description, self.line) as update:
+                yield update
+
+    @contextmanager
+    def _bar(self, description: str) -> Iterator[Update]:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            task = progress.add_task(description, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+class _Heartbeat:
+    """A thread that prints where things stand, also while nothing calls ``update``."""
+
+    def __init__(self, description: str, say: Callable[[str], None]) -> None:
+        self._description = description
+        self._say = say
+        self._state = ""
+        self._started = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Update:
+        self._thread.start()
+        return self._update
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _update(self, done: int, total: int) -> None:
+        elapsed = time.monotonic() - self._started
+        left = f", {elapsed / done * (total - done):.0f} s left" if done and elapsed > 2 else ""
+        self._state = f" {done / max(1, total):.0%}{left}"
+
+    def _beat(self) -> None:
+        while not self._stop.wait(_SIGN_OF_LIFE_SECONDS):
+            elapsed = time.monotonic() - self._started
+            self._say(f"  {self._description}:{self._state} ({elapsed:.0f} s)")

@@ -1,0 +1,51 @@
+"""Proxy training: a few epochs from scratch at a small image size (MnasNet has five)."""
+
+import torch
+
+from nas.data import SearchData
+from nas.evaluators.base import Evaluation
+from nas.training.loop import Phase, StepCallback, TrainSettings, evaluate, train
+from search_spaces import Architecture, build_model
+
+
+class ProxyEvaluator:
+    """Trains each network for a few epochs; the same seed and data order for all."""
+
+    def __init__(
+        self,
+        *,
+        data: SearchData,
+        seed: int,
+        epochs: int,
+        resolution: int,
+        settings: TrainSettings | None = None,
+    ) -> None:
+        """``resolution`` is the image size that networks are trained and validated at, in pixels.
+
+        Raises:
+            ValueError: a setting is out of range.
+        """
+        self._data = data
+        self._seed = seed
+        self._phase = Phase(epochs=epochs, resolution=resolution)
+        self._settings = settings or TrainSettings()
+
+    def evaluate(self, architecture: Architecture, on_step: StepCallback) -> Evaluation:
+        torch.manual_seed(self._seed)
+        model = build_model(architecture)
+        train(
+            model,
+            self._data.train,
+            [self._phase],
+            self._settings,
+            seed=self._seed,
+            on_step=on_step,
+        )
+        accuracy = evaluate(
+            model,
+            self._data.validation,
+            resolution=self._phase.resolution,
+            batch_size=4 * self._settings.batch_size,
+            on_step=lambda done, total: None,  # noqa: ARG005
+        )
+        return Evaluation(accuracy=accuracy)

@@ -1,0 +1,113 @@
+"""From the winning network to what a person takes home: trained, tested, exported, measured."""
+
+import io
+from dataclasses import dataclass
+
+import torch
+
+from latency.devices import Device
+from latency.measure import measure_entries
+from latency.plan import MeasureSettings, PlanEntry
+from latency.table import Entry
+from nas.console import Terminal
+from nas.data import ImageData
+from nas.export import export_onnx
+from nas.run_folder import RunFolder
+from nas.settings import SearchSettings
+from nas.training import Phase, evaluate, train
+from search_spaces import Architecture, build_model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """What the final stage found.
+
+    Attributes:
+        validation_accuracy, test_accuracy: at the deployed image size, in 0..1.
+        logit_difference: the largest between torch and the ONNX file.
+        measured: the ONNX file's latency, end to end.
+    """
+
+    validation_accuracy: float
+    test_accuracy: float
+    logit_difference: float
+    measured: Entry
+
+
+def hand_over(
+    architecture: Architecture,
+    data: ImageData,
+    settings: SearchSettings,
+    device: Device,
+    folder: RunFolder,
+    terminal: Terminal,
+) -> Handover:
+    """Train ``architecture``, test it once, and write ``best.yaml``, ``best.pt``, ``best.onnx``.
+
+    Raises:
+        DivergenceError: training diverged.
+        ExportError: the ONNX file disagrees with torch.
+        DeviceError: measuring failed.
+    """
+    final = settings.final
+    torch.manual_seed(settings.seed)
+    model = build_model(architecture)
+    phases = [
+        Phase(epochs=final.proxy_epochs, resolution=settings.proxy_resolution),
+        Phase(epochs=final.deployed_epochs, resolution=settings.resolution),
+    ]
+    with terminal.progress("training the winner") as update:
+        train(model, data.train, phases, final.settings, seed=settings.seed, on_step=update)
+    accuracies = []
+    for part, split in (("validating", data.validation), ("testing", data.test)):
+        with terminal.progress(f"{part} the winner") as update:
+            accuracies.append(
+                evaluate(
+                    model,
+                    split,
+                    resolution=settings.resolution,
+                    batch_size=final.settings.batch_size,
+                    on_step=update,
+                )
+            )
+    with terminal.progress("exporting and measuring the winner"):
+        content, difference = export_onnx(architecture, model, batch=settings.measure.batch)
+        entry = _measure_file(
+            content, architecture, settings.measure.for_whole_networks(), device, folder
+        )
+    weights = io.BytesIO()
+    torch.save(model.state_dict(), weights)
+    folder.write("best.yaml", architecture.to_yaml().encode())
+    folder.write("best.pt", weights.getvalue())
+    folder.write("best.onnx", content)
+    return Handover(
+        validation_accuracy=accuracies[0],
+        test_accuracy=accuracies[1],
+        logit_difference=difference,
+        measured=entry,
+    )
+
+
+def _measure_file(
+    content: bytes,
+    architecture: Architecture,
+    measure: MeasureSettings,
+    device: Device,
+    folder: RunFolder,
+) -> Entry:
+    shape = architecture.input_shape
+    entry = PlanEntry(
+        key=f"best.onnx of {folder.path.name}",
+        graph=content,
+        input_shape=(measure.batch, shape.channels, shape.height, shape.width),
+    )
+    # The file is what is proven, so it is measured anew each time it is made.
+    path = folder.path / "measured.jsonl"
+    path.unlink(missing_ok=True)
+    return measure_entries(
+        device,
+        path,
+        [entry],
+        measure,
+        lambda done, total: None,  # noqa: ARG005
+    )[0]

@@ -1,0 +1,111 @@
+"""Every number that a run printed, as plain data and as text."""
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+from latency.table import LatencyTable
+from nas.data import ImageData
+from nas.handover import Handover
+from nas.settings import SearchSettings
+from nas.winner import Finalist
+from search_spaces import count_costs
+from search_spaces.spaces import SearchSpace
+
+_PACKAGES = ("chronas", "torch", "onnx", "onnxruntime", "optuna", "numpy", "scikit-learn")
+
+
+def build_summary(
+    settings: SearchSettings,
+    space: SearchSpace,
+    table: LatencyTable,
+    data: ImageData,
+    winner: Finalist,
+    handover: Handover,
+    *,
+    reachable_ms: tuple[float, float],
+    trials: int,
+    command: str,
+) -> dict[str, Any]:
+    """What ``summary.json`` holds. The verdict is about the measured latency, not the predicted."""
+    costs = count_costs(winner.architecture)
+    measured = handover.measured
+    return {
+        "name": settings.name,
+        "verdict": "met" if measured.latency_ms <= settings.target_ms else "missed",
+        "latency": {
+            "target_ms": settings.target_ms,
+            "predicted_ms": winner.candidate.latency_ms,
+            "measured_ms": measured.latency_ms,
+            "interval": measured.interval,
+            "rounds": measured.rounds,
+            "drift_percent": 100 * (measured.reference_ms / table.reference_ms - 1),
+            "reachable_ms": list(reachable_ms),
+        },
+        "accuracy": {
+            "proxy_validation": winner.candidate.accuracy,
+            "validation": handover.validation_accuracy,
+            "test": handover.test_accuracy,
+        },
+        "data": {
+            "name": data.name,
+            "train_images": len(data.train),
+            "validation_images": len(data.validation),
+            "test_images": len(data.test),
+            "mean": data.mean,
+            "std": data.std,
+            "proxy_resolution": settings.proxy_resolution,
+            "resolution": settings.resolution,
+        },
+        "search": {
+            "space": space.name,
+            "space_size": float(space.size),
+            "trials": trials,
+            "winner": winner.candidate.number,
+            "choices": winner.candidate.choices,
+            "reward": winner.candidate.reward,
+            "seed": settings.seed,
+            "table": table.source,
+            "table_entries": len(table),
+        },
+        "network": {
+            "madds": costs.madds,
+            "params": costs.params,
+            "memory_access": costs.memory_access,
+            "peak_activation_bytes": costs.peak_activation_bytes,
+            "logit_difference": handover.logit_difference,
+        },
+        "environment": {
+            "device": table.header["device"],
+            "threads": settings.measure.threads,
+            "batch": settings.measure.batch,
+            "python": platform.python_version(),
+            "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        "command": command,
+    }
+
+
+def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
+    """The summary as a person reads it in a terminal."""
+    latency, accuracy, data = summary["latency"], summary["accuracy"], summary["data"]
+    network, search = summary["network"], summary["search"]
+    proxy, deployed = data["proxy_resolution"], data["resolution"]
+    return [
+        f"{summary['name']} on {summary['environment']['device']['cpu']}",
+        f"  network    trial {search['winner']} of {search['trials']}: "
+        f"{network['madds'] / 1e6:.1f} M MAdds, {network['params'] / 1e6:.2f} M parameters",
+        f"  accuracy   validation {accuracy['proxy_validation']:.1%} after proxy training at "
+        f"{proxy}×{proxy}, {accuracy['validation']:.1%} trained, at {deployed}×{deployed}",
+        f"             test {accuracy['test']:.1%} (once, {data['test_images']} images of "
+        f"{data['name']} at {deployed}×{deployed})",
+        f"  latency    target {latency['target_ms']:.2f} ms, predicted "
+        f"{latency['predicted_ms']:.2f} ms, measured {latency['measured_ms']:.2f} ms: "
+        f"{summary['verdict'].upper()}",
+        f"             (best.onnx end to end, median of {latency['rounds']} rounds, ±"
+        f"{latency['interval']:.1%}; the machine is {latency['drift_percent']:+.1f} % against the "
+        "table)",
+        f"  files      {folder}/: best.onnx, best.pt, best.yaml, report.html, summary.json, "
+        "trials.csv, figures/pareto.png",
+    ]

@@ -1,0 +1,24 @@
+"""The trials as a table. Everything that is drawn or printed about them is computed here."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from nas.study import Candidate
+
+FIGURES = ["number", "reward", "accuracy", "latency_ms", "madds", "params"]
+
+
+def trial_table(found: Sequence[Candidate]) -> pd.DataFrame:
+    """A row a finished trial: its figures, whether it is Pareto-optimal, and its choices."""
+    rows = [{name: getattr(c, name) for name in FIGURES} | c.choices for c in found]
+    table = pd.DataFrame(rows)
+    table.insert(len(FIGURES), "pareto", pareto_optimal(table))
+    return table
+
+
+def pareto_optimal(table: pd.DataFrame) -> pd.Series:
+    """Which rows no other beats: none is as fast and more accurate, nor as accurate and faster."""
+    ordered = table.sort_values(["latency_ms", "accuracy"], ascending=[True, False])
+    best_before = ordered["accuracy"].cummax().shift(fill_value=-1.0)
+    return (ordered["accuracy"] > best_before).reindex(table.index)

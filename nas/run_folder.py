@@ -1,0 +1,98 @@
+"""A run's folder: whole files or none, one process at a time, the same settings throughout."""
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import yaml
+
+CONFIG_FILE = "config.yaml"
+
+
+class RunFolder:
+    """``runs/<name>/``, locked for this process.
+
+    Raises:
+        ValueError: it cannot be written, another process works in it, or it holds a run with other
+            settings.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any], may_change: frozenset[str]) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(path / ".lock")
+        except OSError as error:
+            raise ValueError(
+                f"the run folder {path} cannot be written: {error.strerror}; give another runs=…"
+            ) from None
+        saved = path / CONFIG_FILE
+        self.is_resumed = saved.exists()
+        if self.is_resumed:
+            _check_same(path, _flat(yaml.safe_load(saved.read_text())), _flat(config), may_change)
+        self.write(CONFIG_FILE, yaml.safe_dump(dict(config), sort_keys=False).encode())
+
+    def close(self) -> None:
+        """Let another process work in the folder."""
+        self._lock.close()
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Write a file under a temporary name and rename it."""
+        target = self.path / name
+        target.parent.mkdir(exist_ok=True)
+        temporary = target.with_name(f".{target.name}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return target
+
+    def write_json(self, name: str, content: object) -> Path:
+        return self.write(name, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
+
+    def read_json(self, name: str) -> Any | None:
+        """The content of a JSON file of the folder, or ``None`` if it is not there."""
+        path = self.path / name
+        return json.loads(path.read_text()) if path.exists() else None
+
+
+def _lock(path: Path) -> BinaryIO:
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ValueError(
+            f"another process is working in {path.parent}; wait for it, or give this run another "
+            "name=…"
+        ) from None
+    return file
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` → ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _check_same(
+    path: Path, saved: dict[str, Any], given: dict[str, Any], may_change: frozenset[str]
+) -> None:
+    for key in saved.keys() | given.keys():
+        if key not in may_change and saved.get(key) != given.get(key):
+            raise ValueError(
+                f"{path} holds a run with {key}={saved.get(key)}, but now it is {given.get(key)}; "
+                f"give this run another name=…, or go on with the old setting"
+            )

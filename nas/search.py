@@ -1,0 +1,58 @@
+"""``python -m nas.search target_latency=15ms``: find the network that fits a device."""
+
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from nas.console import Terminal
+
+_CONFIG_FOLDER = str(Path(__file__).resolve().parents[1] / "conf")
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+def main() -> None:
+    """The command. Exit code 0: done; 2: the input cannot be used; 130: stopped by the user."""
+    # Hydra refuses +key= for a key that its config has, and this one must work both ways.
+    sys.argv[1:] = [re.sub(r"^\+(?=target_latency=)", "++", argument) for argument in sys.argv[1:]]
+    # With this set Hydra raises what it would else print over many lines.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        _hydra_main()
+    except HydraException as error:
+        message, _, _ = str(error).partition("Config search path:")
+        print("error:", " ".join(message.split()), file=sys.stderr)
+        sys.exit(USER_ERROR)
+
+
+@hydra.main(version_base=None, config_path=_CONFIG_FOLDER, config_name="search")
+def _hydra_main(config: DictConfig) -> None:
+    terminal = Terminal()
+    terminal.line("chronas: loading")
+    with terminal.progress("loading"):
+        from nas.pipeline import FAILURES, run_search
+        from nas.setup import build_search
+    try:
+        if OmegaConf.is_missing(config, "target_latency"):
+            raise ValueError(
+                "target_latency is missing; say what the network must meet on this device, "
+                "for example target_latency=15ms"
+            )
+        command = shlex.join(["python", "-m", "nas.search", *sys.argv[1:]])
+        run_search(build_search(config, command=command), terminal)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except FAILURES as error:
+        if os.environ.get("CHRONAS_DEBUG"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+
+
+if __name__ == "__main__":
+    main()
