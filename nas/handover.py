@@ -14,7 +14,7 @@ from nas.data import ImageData
 from nas.export import export_onnx
 from nas.run_folder import RunFolder
 from nas.settings import SearchSettings
-from nas.training import Phase, evaluate, train
+from nas.training import evaluate, train
 from search_spaces import Architecture, build_model
 
 
@@ -52,12 +52,16 @@ def hand_over(
     final = settings.final
     torch.manual_seed(settings.seed)
     model = build_model(architecture)
-    phases = [
-        Phase(epochs=final.proxy_epochs, resolution=settings.proxy_resolution),
-        Phase(epochs=final.deployed_epochs, resolution=settings.resolution),
-    ]
-    with terminal.progress("training the winner") as update:
-        train(model, data.train, phases, final.settings, seed=settings.seed, on_step=update)
+    resolution = settings.resolution
+    with terminal.progress(f"training the winner at {resolution}×{resolution}") as update:
+        train(
+            model,
+            data.train,
+            final,
+            resolution=resolution,
+            seed=settings.seed,
+            on_step=update,
+        )
     accuracies = []
     for part, split in (("validating", data.validation), ("testing", data.test)):
         with terminal.progress(f"{part} the winner") as update:
@@ -65,8 +69,8 @@ def hand_over(
                 evaluate(
                     model,
                     split,
-                    resolution=settings.resolution,
-                    batch_size=final.settings.batch_size,
+                    resolution=resolution,
+                    batch_size=final.batch_size,
                     on_step=update,
                 )
             )

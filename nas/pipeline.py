@@ -104,7 +104,8 @@ def _run_trials(
     search: Search, folder: RunFolder, table: LatencyTable, terminal: Terminal
 ) -> list[Candidate]:
     settings = search.settings
-    study = open_study(folder.path / "study.db", settings.name, search.make_sampler)
+    with terminal.progress("opening the study"):
+        study = open_study(folder.path / "study.db", settings.name, search.make_sampler)
     known = candidates(study)
     if folder.is_resumed:
         terminal.line(
@@ -204,17 +205,16 @@ def _finish(
         trials=len(found),
         command=search.command,
     )
-    base = next((c.number for c in found if c.choices == search.space.base_choices), None)
-    figure = draw_pareto(
-        trial_table(found),
-        target_ms=search.settings.target_ms,
-        winner=winner.candidate.number,
-        base=base,
-        base_name="base network",
-    )
-    folder.write("figures/pareto.png", figure)
-    page = render_page(summary, winner.architecture.to_yaml(), figure)
-    folder.write("report.html", page)
+    with terminal.progress("drawing the report"):
+        figure = draw_pareto(
+            trial_table(found),
+            target_ms=search.settings.target_ms,
+            winner=winner.candidate.number,
+            base=next((c.number for c in found if c.choices == search.space.base_choices), None),
+            base_name="base network",
+        )
+        folder.write("figures/pareto.png", figure)
+        folder.write("report.html", render_page(summary, winner.architecture.to_yaml(), figure))
     folder.write_json("summary.json", summary)
     return summary
 

@@ -8,23 +8,15 @@ from nas.training import TrainSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinalTraining:
-    """How the winner is trained: first at the proxy's image size, then at the deployed one."""
-
-    proxy_epochs: int
-    deployed_epochs: int
-    settings: TrainSettings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
     """Everything about a search that is not itself an object (space, evaluator, sampler, …).
 
     Attributes:
         name: of the run and its folder.
         target_ms: the latency to meet.
-        resolution: the deployed image size: what is timed, exported and tested at.
+        resolution: the deployed image size: what is timed, trained in the end, exported and tested.
         proxy_resolution: the image size that the search trains at.
+        final: how the winner is trained.
         trials: how many networks are evaluated in all.
         finalists: how many of the best may be measured end to end, to find one within the target.
     """
@@ -38,7 +30,7 @@ class SearchSettings:
     seed: int
     table: Path
     measure: MeasureSettings
-    final: FinalTraining
+    final: TrainSettings
 
     def __post_init__(self) -> None:
         for field, low, high in (

@@ -17,7 +17,7 @@ from latency.plan import MeasureSettings
 from nas.data import ImageData
 from nas.evaluators import Evaluator
 from nas.reward import Reward
-from nas.settings import FinalTraining, SearchSettings
+from nas.settings import SearchSettings
 from nas.units import parse_latency_ms
 from search_spaces.spaces import SearchSpace
 
@@ -86,7 +86,6 @@ def _settings(config: DictConfig, plain: dict[str, Any]) -> SearchSettings:
         )
     measure = MeasureSettings(**plain["measure"])
     table = plain["table"] or f"tables/local-t{measure.threads}-b{measure.batch}.jsonl"
-    final = plain["final"]
     return SearchSettings(
         name=name,
         target_ms=target_ms,
@@ -97,11 +96,7 @@ def _settings(config: DictConfig, plain: dict[str, Any]) -> SearchSettings:
         seed=plain["seed"],
         table=Path(str(table)),
         measure=measure,
-        final=FinalTraining(
-            proxy_epochs=final["proxy_epochs"],
-            deployed_epochs=final["deployed_epochs"],
-            settings=_build("final.settings", config.final.settings),
-        ),
+        final=_build("final", config.final),
     )
 
 

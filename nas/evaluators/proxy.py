@@ -4,7 +4,7 @@ import torch
 
 from nas.data import SearchData
 from nas.evaluators.base import Evaluation
-from nas.training.loop import Phase, StepCallback, TrainSettings, evaluate, train
+from nas.training.loop import StepCallback, TrainSettings, evaluate, train
 from search_spaces import Architecture, build_model
 
 
@@ -16,19 +16,14 @@ class ProxyEvaluator:
         *,
         data: SearchData,
         seed: int,
-        epochs: int,
         resolution: int,
-        settings: TrainSettings | None = None,
+        settings: TrainSettings,
     ) -> None:
-        """``resolution`` is the image size that networks are trained and validated at, in pixels.
-
-        Raises:
-            ValueError: a setting is out of range.
-        """
+        """``resolution`` is the image size that networks are trained and validated at, in pixels."""
         self._data = data
         self._seed = seed
-        self._phase = Phase(epochs=epochs, resolution=resolution)
-        self._settings = settings or TrainSettings()
+        self._resolution = resolution
+        self._settings = settings
 
     def evaluate(self, architecture: Architecture, on_step: StepCallback) -> Evaluation:
         torch.manual_seed(self._seed)
@@ -36,15 +31,15 @@ class ProxyEvaluator:
         train(
             model,
             self._data.train,
-            [self._phase],
             self._settings,
+            resolution=self._resolution,
             seed=self._seed,
             on_step=on_step,
         )
         accuracy = evaluate(
             model,
             self._data.validation,
-            resolution=self._phase.resolution,
+            resolution=self._resolution,
             batch_size=4 * self._settings.batch_size,
             on_step=lambda done, total: None,  # noqa: ARG005
         )

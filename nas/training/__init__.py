@@ -1,5 +1,5 @@
 """The one training loop that proxy training and final training share."""
 
-from nas.training.loop import Phase, TrainSettings, evaluate, train
+from nas.training.loop import TrainSettings, evaluate, train
 
-__all__ = ["Phase", "TrainSettings", "evaluate", "train"]
+__all__ = ["TrainSettings", "evaluate", "train"]

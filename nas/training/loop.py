@@ -1,7 +1,7 @@
-"""Training: SGD with momentum, one warm-up and cosine schedule over all phases."""
+"""Training: SGD with momentum, warm-up and a cosine schedule."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,21 +20,10 @@ class DivergenceError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
-    """Some epochs at one image size, in pixels."""
-
-    epochs: int
-    resolution: int
-
-    def __post_init__(self) -> None:
-        _check_range(self, "epochs", 0, 100_000)
-        _check_range(self, "resolution", 1, 4096)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
     """How a network is trained. ``warmup`` is the share of steps in which the rate rises."""
 
+    epochs: int
     batch_size: int = 32
     learning_rate: float = 0.05
     momentum: float = 0.9
@@ -43,6 +32,7 @@ class TrainSettings:
     warmup: float = 0.2
 
     def __post_init__(self) -> None:
+        _check_range(self, "epochs", 1, 100_000)
         _check_range(self, "batch_size", 2, 65_536)
         _check_range(self, "learning_rate", 1e-12, 1e3)
         _check_range(self, "momentum", 0, 0.9999)
@@ -73,20 +63,20 @@ def rate_factor(step: int, total: int, warmup: float) -> float:
 def train(
     model: nn.Module,
     data: Split,
-    phases: Sequence[Phase],
     settings: TrainSettings,
     *,
+    resolution: int,
     seed: int,
     on_step: StepCallback,
 ) -> None:
-    """Train ``model`` in place, phase after phase; deterministic for a seed on one machine.
+    """Train ``model`` in place on images of ``resolution`` pixels; deterministic for a seed.
 
     Raises:
         DivergenceError: the loss became infinite or NaN.
     """
     generator = torch.Generator().manual_seed(seed)
     batch_size = min(settings.batch_size, len(data))
-    total = len(data) // batch_size * sum(phase.epochs for phase in phases)
+    total = len(data) // batch_size * settings.epochs
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=settings.learning_rate,
@@ -101,23 +91,22 @@ def train(
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
     done = 0
-    for phase in phases:
-        for _ in range(phase.epochs):
-            for images, labels in data.batches(batch_size, phase.resolution, generator):
-                loss = functional.cross_entropy(
-                    model(images), labels, label_smoothing=settings.label_smoothing
+    for _ in range(settings.epochs):
+        for images, labels in data.batches(batch_size, resolution, generator):
+            loss = functional.cross_entropy(
+                model(images), labels, label_smoothing=settings.label_smoothing
+            )
+            if not torch.isfinite(loss):
+                raise DivergenceError(
+                    f"the loss is {loss.item()} at step {done} of {total}; "
+                    f"lower the learning rate (it is {settings.learning_rate})"
                 )
-                if not torch.isfinite(loss):
-                    raise DivergenceError(
-                        f"the loss is {loss.item()} at step {done} of {total}; "
-                        f"lower the learning rate (it is {settings.learning_rate})"
-                    )
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
-                done += 1
-                on_step(done, total)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            done += 1
+            on_step(done, total)
 
 
 @torch.inference_mode()
