@@ -76,9 +76,7 @@ def hand_over(
             )
     with terminal.progress("exporting and measuring the winner"):
         content, difference = export_onnx(architecture, model, batch=settings.measure.batch)
-        entry = _measure_file(
-            content, architecture, settings.measure.for_whole_networks(), device, folder
-        )
+        entry = _measure_file(content, architecture, settings.measure_networks, device, folder)
     weights = io.BytesIO()
     torch.save(model.state_dict(), weights)
     folder.write("best.yaml", architecture.to_yaml().encode())

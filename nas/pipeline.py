@@ -224,7 +224,7 @@ def _measure_finalists(
 ) -> Finalist:
     settings = search.settings
     clock = NetworkClock(
-        device=search.device, folder=folder.path, settings=settings.measure.for_whole_networks()
+        device=search.device, folder=folder.path, settings=settings.measure_networks
     )
     with terminal.progress("measuring the best networks end to end") as update:
         winner, measured = choose_winner(

@@ -1,6 +1,6 @@
 """The search's settings as plain values: what the configuration turns into."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from latency.plan import MeasureSettings
@@ -31,6 +31,11 @@ class SearchSettings:
     table: Path
     measure: MeasureSettings
     final: TrainSettings
+
+    @property
+    def measure_networks(self) -> MeasureSettings:
+        """``measure`` with the rounds that a single figure of a report deserves."""
+        return replace(self.measure, min_rounds=20, max_rounds=60)
 
     def __post_init__(self) -> None:
         for field, low, high in (

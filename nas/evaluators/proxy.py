@@ -19,7 +19,7 @@ class ProxyEvaluator:
         resolution: int,
         settings: TrainSettings,
     ) -> None:
-        """``resolution`` is the image size that networks are trained and validated at, in pixels."""
+        """``resolution`` is the image size of training and validation, in pixels."""
         self._data = data
         self._seed = seed
         self._resolution = resolution
