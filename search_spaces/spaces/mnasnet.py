@@ -40,11 +40,11 @@ def mnasnet_space(
     """The space around ``base``: ``mnasnet_a1``, or ``mobilenet_v2`` as in the paper.
 
     Raises:
-        ValueError: there is no such seed, or its stages are not of the space's operations.
+        ValueError: there is no such seed, or it is no member of the space around it.
     """
     seed = load_seed(base, resolution=resolution).with_num_classes(num_classes)
     stages = base_stages(seed)
-    return SearchSpace(
+    space = SearchSpace(
         name="mnasnet",
         stem=seed.blocks[:1],
         stages=tuple(_stage(index, stage) for index, stage in enumerate(stages, start=1)),
@@ -52,6 +52,8 @@ def mnasnet_space(
         resolution=resolution,
         norm_epsilon=seed.norm_epsilon,
     )
+    space.encode(seed)
+    return space
 
 
 def _stage(number: int, base: BaseStage) -> Stage:

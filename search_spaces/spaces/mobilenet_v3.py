@@ -37,6 +37,8 @@ def mobilenet_v3_space(
 ) -> SearchSpace:
     """The space around ``base``, a seed of separable and inverted-residual blocks.
 
+    The first layer of each of its stages says what the whole stage is at the start.
+
     Raises:
         ValueError: there is no such seed, or it is not made of such blocks.
     """

@@ -74,6 +74,9 @@ class SearchSpace:
     def __post_init__(self) -> None:
         if not self.head or not isinstance(self.head[-1], ClassifierHead):
             raise ValueError(f"the space {self.name!r} must end in a ClassifierHead")
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ValueError(f"the stages of {self.name!r} must have names of their own: {names}")
         self.build(self.base_choices)
 
     @property
@@ -134,6 +137,13 @@ class SearchSpace:
             ValueError: the network is no member of the space; the message names the first block
                 that no choice makes.
         """
+        for field in ("image_channels", "norm_epsilon"):
+            theirs, ours = getattr(architecture, field), getattr(self, field)
+            if theirs != ours:
+                raise ValueError(
+                    f"{architecture.name} is not in {self.name}, where {field} is {ours}, but "
+                    f"{theirs} in the network"
+                )
         blocks = architecture.with_num_classes(self._classes).blocks
         if blocks[: len(self.stem)] != self.stem:
             raise ValueError(f"{architecture.name} is not in {self.name}: it has another stem")
@@ -206,12 +216,15 @@ class SearchSpace:
     ) -> tuple[dict[str, Choice] | None, int]:
         """Choices for stages ``index…`` that make ``blocks[position:]``, and how far any got."""
         if index == len(self.stages):
-            return ({} if blocks[position:] == self.head else None), position
+            if blocks[position:] == self.head:
+                return {}, len(blocks)
+            return None, position + _common(blocks[position:], self.head)
         stage, furthest = self.stages[index], position
         for values in stage.variants():
             layers = stage.layers(values, shape.channels)
             following = position + len(layers)
             if blocks[position:following] != layers:
+                furthest = max(furthest, position + _common(blocks[position:], layers))
                 continue
             rest, reached = self._match(
                 blocks, following, self._shape_after(layers, shape), index + 1
@@ -222,6 +235,12 @@ class SearchSpace:
                     f"{stage.name}.{option}": values[option] for option in values
                 } | rest, reached
         return None, furthest
+
+
+def _common(some: tuple[Block, ...], others: tuple[Block, ...]) -> int:
+    """How many blocks both begin with."""
+    pairs = enumerate(zip(some, others, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(some), len(others)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,11 +261,7 @@ class BaseStage:
 def base_stages(
     architecture: Architecture, *, stem: int = 1, head: int = 2
 ) -> tuple[BaseStage, ...]:
-    """The stages of a network: successive blocks of equal width, but for ``stem`` and ``head``.
-
-    Raises:
-        ValueError: a block between stem and head is of a kind that has no width, kernel or stride.
-    """
+    """The stages of a network: successive blocks of equal width, but for ``stem`` and ``head``."""
     stages: list[list[tuple[Block, TensorShape]]] = []
     body = list(architecture.walk())[stem : len(architecture.blocks) - head]
     for block, shape in body:
