@@ -29,10 +29,13 @@ class RunFolder:
             raise ValueError(
                 f"the run folder {path} cannot be written: {error.strerror}; give another runs=…"
             ) from None
-        saved = path / CONFIG_FILE
-        self.is_resumed = saved.exists()
+        self.is_resumed = (path / CONFIG_FILE).exists()
         if self.is_resumed:
-            _check_same(path, _flat(yaml.safe_load(saved.read_text())), _flat(config), may_change)
+            try:
+                _check_same(path, _flat(_read_config(path)), _flat(config), may_change)
+            except ValueError:
+                self.close()
+                raise
         self.write(CONFIG_FILE, yaml.safe_dump(dict(config), sort_keys=False).encode())
 
     def close(self) -> None:
@@ -76,6 +79,19 @@ def _lock(path: Path) -> BinaryIO:
     return file
 
 
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        saved = yaml.safe_load((path / CONFIG_FILE).read_text())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        saved = None
+    if not isinstance(saved, dict):
+        raise ValueError(
+            f"{path / CONFIG_FILE} is damaged, and says no more which settings the run had; give "
+            "this run another name=…"
+        )
+    return saved
+
+
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``{"a": {"b": 1}}`` → ``{"a.b": 1}``."""
     flat: dict[str, Any] = {}
@@ -90,7 +106,7 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _check_same(
     path: Path, saved: dict[str, Any], given: dict[str, Any], may_change: frozenset[str]
 ) -> None:
-    for key in saved.keys() | given.keys():
+    for key in saved | given:
         if key not in may_change and saved.get(key) != given.get(key):
             raise ValueError(
                 f"{path} holds a run with {key}={saved.get(key)}, but now it is {given.get(key)}; "

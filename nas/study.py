@@ -63,9 +63,10 @@ def open_study(
     study.sampler = sampler_for(len(trials))
     for trial in trials:
         if trial.state == TrialState.RUNNING:
-            study.tell(trial.number, state=TrialState.FAIL)
             queued = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+            # First queued, then closed: a process that dies in between loses nothing.
             study.enqueue_trial(queued, user_attrs={"retry_of": trial.number})
+            study.tell(trial.number, state=TrialState.FAIL)
     return study
 
 

@@ -3,6 +3,7 @@
 import re
 
 _MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+_MICRO = str.maketrans({"\N{MICRO SIGN}": "u", "\N{GREEK SMALL LETTER MU}": "u"})
 
 
 def parse_latency_ms(text: object, field: str = "target_latency") -> float:
@@ -13,7 +14,7 @@ def parse_latency_ms(text: object, field: str = "target_latency") -> float:
     """
     written = str(text).strip()
     number, unit = re.fullmatch(r"(.*?)\s*([a-zµ]*)", written, re.DOTALL | re.IGNORECASE).groups()  # type: ignore[union-attr]
-    unit = unit.lower().replace("µ", "u")
+    unit = unit.lower().translate(_MICRO)
     try:
         value = float(number)
     except ValueError:
@@ -23,9 +24,10 @@ def parse_latency_ms(text: object, field: str = "target_latency") -> float:
             f"{field}={written} has no unit, and milliseconds taken for seconds ruin a search; "
             f"write {field}={written}ms (or us, s)"
         )
-    if unit not in _MILLISECONDS or not 0 < value < float("inf"):
+    milliseconds = value * _MILLISECONDS.get(unit, float("nan"))
+    if not 0 < milliseconds < float("inf"):
         raise ValueError(
             f"{field} must be a number above 0 with a unit of us, ms or s, for example "
             f"{field}=15ms, but got {written!r}"
         )
-    return value * _MILLISECONDS[unit]
+    return milliseconds

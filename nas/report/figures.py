@@ -16,7 +16,8 @@ def draw_pareto(
     Args:
         trials: ``trial_table``'s rows.
         target_ms: drawn as a vertical line.
-        winner, base: trial numbers; ``base`` is the search's first network.
+        winner, base: trial numbers; ``base`` is the search's first network, where it could be
+            trained.
         base_name: what the base is called in the legend.
     """
     figure = Figure(figsize=(7.5, 4.6), layout="constrained")
@@ -33,6 +34,8 @@ def draw_pareto(
         (base, "s", "black", base_name),
         (winner, "*", _WINNER, "winner"),
     ):
+        if number is None:
+            continue
         chosen = trials[trials["number"] == number]
         axes.scatter(
             chosen["latency_ms"], 100 * chosen["accuracy"],

@@ -19,6 +19,7 @@ def trial_table(found: Sequence[Candidate]) -> pd.DataFrame:
 
 def pareto_optimal(table: pd.DataFrame) -> pd.Series:
     """Which rows no other beats: none is as fast and more accurate, nor as accurate and faster."""
-    ordered = table.sort_values(["latency_ms", "accuracy"], ascending=[True, False])
-    best_before = ordered["accuracy"].cummax().shift(fill_value=-1.0)
-    return (ordered["accuracy"] > best_before).reindex(table.index)
+    best = table.groupby("latency_ms")["accuracy"].max()
+    best_of_faster = best.cummax().shift(fill_value=-1.0)
+    latency_ms, accuracy = table["latency_ms"], table["accuracy"]
+    return accuracy.eq(latency_ms.map(best)) & accuracy.gt(latency_ms.map(best_of_faster))
