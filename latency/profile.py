@@ -337,7 +337,7 @@ def table_header(plan: Plan) -> dict[str, Any]:
 
 def describe_device() -> dict[str, Any]:
     """The machine, as far as it decides latencies and does not change from boot to boot."""
-    cpu = platform.processor()
+    cpu = ""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.lower().startswith(("model name", "hardware")):
@@ -346,7 +346,7 @@ def describe_device() -> dict[str, Any]:
     return {
         "system": platform.system(),
         "machine": platform.machine(),
-        "cpu": cpu or "unknown",
+        "cpu": cpu or platform.processor() or "unknown",
         "cores": os.cpu_count() or 1,
     }
 

@@ -12,7 +12,10 @@ HEAVY = ("torch", "optuna")
 REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("package", ["search_spaces", "latency"])
+LIGHT = ("search_spaces", "latency", "latency.table", "latency.plan_command", "latency.measure")
+
+
+@pytest.mark.parametrize("package", LIGHT)
 def test_import_loads_neither_torch_nor_optuna(package: str) -> None:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
