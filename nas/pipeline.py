@@ -165,7 +165,6 @@ def _say_best_so_far(
 ) -> None:
     terminal.line()
     if not found:
-        terminal.line("stopped before the first trial was finished; the same command goes on")
         return
     best = best_of(found)
     _write_trials(folder, found)
@@ -173,7 +172,7 @@ def _say_best_so_far(
     folder.write("best.yaml", architecture.to_yaml().encode())
     terminal.line(
         f"stopped after {len(found)} of {search.settings.trials} trials; best so far: trial "
-        f"{best.number}, {_describe(best)}, in {folder.path}/best.yaml; the same command goes on"
+        f"{best.number}, {_describe(best)}, in {folder.path}/best.yaml"
     )
 
 

@@ -28,6 +28,9 @@ def main() -> None:
         message, _, _ = str(error).partition("Config search path:")
         print("error:", " ".join(message.split()), file=sys.stderr)
         sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where it was", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 @hydra.main(version_base=None, config_path=_CONFIG_FOLDER, config_name="search")
@@ -45,8 +48,6 @@ def _hydra_main(config: DictConfig) -> None:
             )
         command = shlex.join(["python", "-m", "nas.search", *sys.argv[1:]])
         run_search(build_search(config, command=command), terminal)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
     except FAILURES as error:
         if os.environ.get("CHRONAS_DEBUG"):
             raise
