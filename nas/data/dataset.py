@@ -1,9 +1,12 @@
 """A data set in memory. The search is handed its training and validation parts and no more."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional
 
@@ -68,3 +71,81 @@ class ImageData:
         return SearchData(
             train=self.train, validation=self.validation, num_classes=self.num_classes
         )
+
+
+def split_images(
+    name: str,
+    images: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    class_names: Sequence[str],
+    *,
+    seed: int,
+    validation_share: float = 0.2,
+    test_share: float = 0.2,
+) -> ImageData:
+    """Split images by ``seed``, with equal class shares, and normalise them.
+
+    Args:
+        name: of the data set, for reports.
+        images: ``(N, C, H, W)``, pixels in 0..1; one channel is repeated to three.
+        labels: ``(N,)``, each an index into ``class_names``.
+        class_names: at least two.
+        seed: the same seed gives the same parts.
+        validation_share, test_share: of all images, each in 0.01..0.45.
+
+    Raises:
+        ValueError: a shape, label, pixel or share is not as above, or a class has too few images.
+    """
+    for field, share in (("validation_share", validation_share), ("test_share", test_share)):
+        if not 0.01 <= share <= 0.45:
+            raise ValueError(f"data.{field} must be in 0.01..0.45, but got {share!r}")
+    _check_images(images, labels, class_names)
+    rest, test = train_test_split(
+        np.arange(len(labels)), test_size=test_share, stratify=labels, random_state=seed
+    )
+    train, validation = train_test_split(
+        rest,
+        test_size=validation_share / (1 - test_share),
+        stratify=labels[rest],
+        random_state=seed,
+    )
+    mean, std = float(images[train].mean()), float(images[train].std())
+
+    def part(indices: NDArray[np.int64]) -> Split:
+        normalised = torch.from_numpy(((images[indices] - mean) / std).astype(np.float32))
+        channels = 3 if images.shape[1] == 1 else images.shape[1]
+        return Split(
+            images=normalised.expand(-1, channels, -1, -1).contiguous(),
+            labels=torch.from_numpy(labels[indices].astype(np.int64)),
+        )
+
+    return ImageData(
+        name=name,
+        train=part(train),
+        validation=part(validation),
+        test=part(test),
+        class_names=tuple(class_names),
+        mean=mean,
+        std=std,
+    )
+
+
+def _check_images(
+    images: NDArray[np.float32], labels: NDArray[np.int64], class_names: Sequence[str]
+) -> None:
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) != len(labels):
+        raise ValueError(
+            "images must have the shape (N, 1 or 3, H, W) with a label each, but images are "
+            f"{images.shape} and labels {labels.shape}"
+        )
+    if not np.isfinite(images).all() or images.min() < 0 or images.max() > 1:
+        raise ValueError("pixels must be in 0..1; divide bytes by 255")
+    if len(class_names) < 2 or labels.min() < 0 or labels.max() >= len(class_names):
+        raise ValueError(
+            f"labels must be in 0..{len(class_names) - 1}, one for each of at least two classes, "
+            f"but are {labels.min()}..{labels.max()}"
+        )
+    counts = np.bincount(labels, minlength=len(class_names))
+    if counts.min() < 5:
+        few = class_names[int(np.argmin(counts))]
+        raise ValueError(f"every class needs at least 5 images, but {few!r} has {counts.min()}")
