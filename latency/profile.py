@@ -361,7 +361,8 @@ def open_table(path: Path, header: dict[str, Any]) -> Iterator[tuple[BinaryIO, s
         content = table.read(MAX_FILE_BYTES + 1)
         records = parse_table(path, content)
         if records and records[0] != header:
-            raise ProfileError(f"{path} was measured otherwise: {difference(records[0], header)}")
+            differs = difference(records[0], header)
+            raise ProfileError(f"{path} was measured otherwise: {differs}; give another --out")
         table.truncate(content.rfind(b"\n") + 1)
         if not records:
             _append_line(table, header)
@@ -394,7 +395,9 @@ def parse_table(path: Path, content: bytes) -> list[dict[str, Any]]:
             elif seen.setdefault(key, number) != number:
                 raise ValueError(f"repeats line {seen[key]}")
         except ValueError as error:
-            hint = "give another file" if number == 1 else "delete the line to measure it again"
+            hint = "delete the line to measure it again"
+            if number == 1:
+                hint = "this is no latency table, give another file"
             raise ProfileError(f"{path}, line {number}: {error}; {hint}") from None
         records.append(record)
     return records
