@@ -220,12 +220,17 @@ class SearchSpace:
                 return {}, len(blocks)
             return None, position + _common(blocks[position:], self.head)
         stage, furthest = self.stages[index], position
+        tried: set[int] = set()
         for values in stage.variants():
             layers = stage.layers(values, shape.channels)
             following = position + len(layers)
             if blocks[position:following] != layers:
                 furthest = max(furthest, position + _common(blocks[position:], layers))
                 continue
+            # Other values may make the same layers, and what follows them is the same too.
+            if following in tried:
+                continue
+            tried.add(following)
             rest, reached = self._match(
                 blocks, following, self._shape_after(layers, shape), index + 1
             )
