@@ -1,0 +1,157 @@
+"""What stages and spaces are made of, and how they answer choices that are none."""
+
+from typing import Any
+
+import pytest
+
+from search_spaces import load_seed
+from search_spaces.blocks import Block, ClassifierHead, ConvNormAct, InvertedResidual, Skip
+from search_spaces.shapes import TensorShape
+from search_spaces.spaces import Choices, SearchSpace, Stage, mnasnet_space, mobilenet_v3_space
+from search_spaces.spaces.staged import BaseStage, base_stages
+
+
+def _layers(values: Choices, input_channels: int) -> tuple[Block, ...]:
+    return (ConvNormAct(out_channels=int(values["width"]), kernel=int(values["kernel"])),)
+
+
+def _stage(**fields: Any) -> Stage:
+    given: dict[str, Any] = {
+        "name": "body",
+        "options": {"kernel": (3, 5), "width": (8, 16)},
+        "base": {"kernel": 3, "width": 16},
+        "layers": _layers,
+    }
+    return Stage(**given | fields)
+
+
+def _space(**fields: Any) -> SearchSpace:
+    given: dict[str, Any] = {
+        "name": "tiny",
+        "stem": (ConvNormAct(out_channels=4, kernel=3, stride=2),),
+        "stages": (_stage(),),
+        "head": (ClassifierHead(num_classes=10),),
+        "resolution": 8,
+    }
+    return SearchSpace(**given | fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"options": {"kernel": ()}},
+            r"body\.kernel must have distinct values, at least one.*\(\)",
+        ),
+        ({"options": {"kernel": (3, 3)}}, r"body\.kernel must have distinct values.*\(3, 3\)"),
+        ({"base": {"kernel": 7, "width": 8}}, r"body\.kernel is 7, but allowed are \(3, 5\)"),
+        ({"base": {"kernel": 3}}, r"body\.width is None, but allowed are \(8, 16\)"),
+    ],
+)
+def test_a_stage_refuses_options_it_cannot_vary(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _stage(**fields)
+
+
+def test_variants_begin_with_the_base() -> None:
+    assert [dict(values) for values in _stage().variants()] == [
+        {"kernel": 3, "width": 16},
+        {"kernel": 3, "width": 8},
+        {"kernel": 5, "width": 16},
+        {"kernel": 5, "width": 8},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"head": ()}, "the space 'tiny' must end in a ClassifierHead"),
+        ({"head": (ConvNormAct(out_channels=4, kernel=1),)}, "must end in a ClassifierHead"),
+        ({"stages": (_stage(), _stage())}, r"must have names of their own: \['body', 'body'\]"),
+        ({"resolution": 0}, r"resolution must be in 1\.\.4096, but got 0"),
+    ],
+)
+def test_a_space_refuses_parts_that_make_no_network(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _space(**fields)
+
+
+def test_every_reachable_block_is_listed() -> None:
+    in_shape, out = TensorShape(4, 4, 4), ClassifierHead(num_classes=10)
+    found = _space().reachable_blocks()
+    assert len(found) == 7
+    assert set(found) == {
+        (ConvNormAct(out_channels=4, kernel=3, stride=2), TensorShape(3, 8, 8)),
+        (ConvNormAct(out_channels=8, kernel=3), in_shape),
+        (ConvNormAct(out_channels=8, kernel=5), in_shape),
+        (ConvNormAct(out_channels=16, kernel=3), in_shape),
+        (ConvNormAct(out_channels=16, kernel=5), in_shape),
+        (out, TensorShape(8, 4, 4)),
+        (out, TensorShape(16, 4, 4)),
+    }
+    assert _space().size == 4
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({}, r"^tiny needs the choice 'body\.kernel', one of \(3, 5\)$"),
+        ({"body.kernel": 3}, r"^tiny needs the choice 'body\.width', one of \(8, 16\)$"),
+        (
+            {"body.kernel": 3, "body.width": 8, "body.depth": 1},
+            r"^tiny has no choice 'body\.depth'; it has \['body\.kernel', 'body\.width'\]$",
+        ),
+        (
+            {"body.kernel": 4, "body.width": 8},
+            r"^tiny: body\.kernel must be one of \(3, 5\), but got 4$",
+        ),
+        (
+            {"body.kernel": "3", "body.width": 8},
+            r"^tiny: body\.kernel must be one of \(3, 5\), but got '3'$",
+        ),
+    ],
+)
+def test_choices_that_are_none_are_named(choices: Choices, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _space().build(choices)
+
+
+def test_the_stages_of_a_base_are_its_runs_of_equal_width() -> None:
+    stages = base_stages(load_seed("mnasnet_a1"))
+    # (layers, kernel, stride, input width, width), MnasNet's Figure 7a.
+    assert [
+        (s.layers, s.first.kernel, s.stride, s.input_channels, s.out_channels)  # type: ignore[union-attr]
+        for s in stages
+    ] == [
+        (1, 3, 1, 32, 16),
+        (2, 3, 2, 16, 24),
+        (3, 5, 2, 24, 40),
+        (4, 3, 2, 40, 80),
+        (2, 3, 1, 80, 112),
+        (3, 5, 2, 112, 160),
+        (1, 3, 1, 160, 320),
+    ]
+
+
+@pytest.mark.parametrize(("layers", "offsets"), [(1, (0, 1)), (2, (-1, 0, 1)), (4, (-1, 0, 1))])
+def test_no_depth_leaves_a_stage_empty(layers: int, offsets: tuple[int, ...]) -> None:
+    first = InvertedResidual(expanded_channels=8, out_channels=8, kernel=3, skip=Skip.NONE)
+    stage = BaseStage(first=first, input_channels=8, out_channels=8, stride=1, layers=layers)
+    assert stage.depth_offsets() == offsets
+
+
+@pytest.mark.parametrize(
+    ("make", "base", "message"),
+    [
+        (mobilenet_v3_space, "shufflenet_v1_g3", "stage 1 must be separable or inverted-residual"),
+        (mobilenet_v3_space, "mobilenet_v2", r"stage1\.activation is 'relu6', but allowed are"),
+        (mnasnet_space, "shufflenet_v2_x1_0", "stage 1 must be of conv, .* but is a Pool"),
+        (mnasnet_space, "mobilenet_v3_large", r"stage2\.conv_op is 'mbconv4', but allowed are"),
+        # Its separable layers end in a ReLU, which MnasNet's do not.
+        (mnasnet_space, "mobilenet_v1", r"mobilenet_v1 is not in mnasnet: .* blocks\[1\]"),
+        (mnasnet_space, "mnasnet_a2", "there is no seed 'mnasnet_a2'"),
+    ],
+)
+def test_a_base_of_other_blocks_is_refused(make: Any, base: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(base=base)
