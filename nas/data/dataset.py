@@ -1,5 +1,6 @@
 """A data set in memory. The search is handed its training and validation parts and no more."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -100,16 +101,20 @@ def split_images(
         if not 0.01 <= share <= 0.45:
             raise ValueError(f"data.{field} must be in 0.01..0.45, but got {share!r}")
     _check_images(images, labels, class_names)
+    # Counts, for the share of a rest is not exact in floating point.
+    tested, validated = (math.ceil(share * len(labels)) for share in (test_share, validation_share))
     rest, test = train_test_split(
-        np.arange(len(labels)), test_size=test_share, stratify=labels, random_state=seed
+        np.arange(len(labels)), test_size=tested, stratify=labels, random_state=seed
     )
     train, validation = train_test_split(
         rest,
-        test_size=validation_share / (1 - test_share),
+        test_size=validated,
         stratify=labels[rest],
         random_state=seed,
     )
     mean, std = float(images[train].mean()), float(images[train].std())
+    if std == 0:
+        raise ValueError(f"all pixels of the training part are {mean:g}; there is nothing to learn")
 
     def part(indices: NDArray[np.int64]) -> Split:
         normalised = torch.from_numpy(((images[indices] - mean) / std).astype(np.float32))
