@@ -1,0 +1,94 @@
+"""A finished search whose figures were written by hand."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from latency.plan import MeasureSettings
+from latency.table import Entry, LatencyTable
+from nas.data import ImageData, Split
+from nas.handover import Handover
+from nas.report.summary import build_summary
+from nas.settings import SearchSettings
+from nas.study import Candidate
+from nas.training import TrainSettings
+from nas.winner import Finalist
+from search_spaces.spaces import SearchSpace
+
+MakeSummary = Callable[..., dict[str, Any]]
+
+SETTINGS = SearchSettings(
+    name="small_10ms",
+    target_ms=10.0,
+    resolution=48,
+    proxy_resolution=24,
+    trials=20,
+    finalists=5,
+    seed=3,
+    table=Path("tables/small.jsonl"),
+    measure=MeasureSettings(threads=2),
+    final=TrainSettings(epochs=2),
+)
+FINALIST = Entry(
+    key="finalist", ratio=9.0, interval=0.01, rounds=20, latency_ms=9.0, reference_ms=1.0
+)
+
+
+@pytest.fixture
+def make_summary(small_space: SearchSpace, small_table: LatencyTable) -> MakeSummary:
+    """``make_summary(predicted_ms=9.5, measured_ms=9.8, **fields of the settings)``."""
+
+    def make(predicted_ms: float = 9.5, measured_ms: float = 9.8, **fields: Any) -> dict[str, Any]:
+        candidate = Candidate(
+            number=7,
+            choices=small_space.base_choices,
+            reward=0.91,
+            accuracy=0.92,
+            latency_ms=predicted_ms,
+            madds=1,
+            params=1,
+            network="Network(a)",
+        )
+        architecture = small_space.build(candidate.choices, name="small_7")
+        # The machine is 5 % slower than when its table was measured.
+        entry = Entry(
+            key="best.onnx", ratio=measured_ms / 1.05, interval=0.012, rounds=40,
+            latency_ms=measured_ms, reference_ms=1.05,
+        )  # fmt: skip
+        return build_summary(
+            replace(SETTINGS, **fields),
+            small_space,
+            small_table,
+            _data(),
+            Finalist(candidate=candidate, architecture=architecture, measured=FINALIST),
+            Handover(
+                validation_accuracy=0.955,
+                test_accuracy=0.943,
+                logit_difference=2e-6,
+                measured=entry,
+            ),
+            reachable_ms=(6.0, 10.0),
+            trials=20,
+            command="python -m nas.search target_latency=10ms",
+        )
+
+    return make
+
+
+def _data() -> ImageData:
+    def split(number: int) -> Split:
+        return Split(images=torch.zeros(number, 3, 8, 8), labels=torch.zeros(number).long())
+
+    return ImageData(
+        name="digits",
+        train=split(6),
+        validation=split(3),
+        test=split(2),
+        class_names=tuple("0123456789"),
+        mean=0.25,
+        std=0.5,
+    )

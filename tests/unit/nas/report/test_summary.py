@@ -1,0 +1,88 @@
+"""The summary: what it is called met by, and that its text has every figure with its units."""
+
+import json
+import platform
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from nas.report.summary import summary_lines
+
+MakeSummary = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    ("predicted_ms", "measured_ms", "verdict"),
+    [
+        (9.0, 9.0, "met"),
+        (9.0, 10.0, "met"),
+        (9.0, 10.001, "missed"),
+        (11.0, 9.9, "met"),
+        (11.0, 11.0, "missed"),
+    ],
+)
+def test_the_verdict_is_about_the_measured_latency_of_the_file(
+    make_summary: MakeSummary, predicted_ms: float, measured_ms: float, verdict: str
+) -> None:
+    summary = make_summary(predicted_ms, measured_ms)
+    assert summary["verdict"] == verdict
+    assert verdict.upper() in "\n".join(summary_lines(summary, "runs/x"))
+
+
+def test_every_figure_is_in_the_summary(make_summary: MakeSummary) -> None:
+    summary = make_summary()
+    assert summary["latency"] == {
+        "target_ms": 10.0,
+        "predicted_ms": 9.5,
+        "measured_ms": 9.8,
+        "interval": 0.012,
+        "rounds": 40,
+        "drift_percent": pytest.approx(5.0),
+        "reachable_ms": [6.0, 10.0],
+    }
+    assert summary["accuracy"] == {"proxy_validation": 0.92, "validation": 0.955, "test": 0.943}
+    assert summary["data"] == {
+        "name": "digits",
+        "train_images": 6,
+        "validation_images": 3,
+        "test_images": 2,
+        "mean": 0.25,
+        "std": 0.5,
+        "proxy_resolution": 24,
+        "resolution": 48,
+    }
+    search = summary["search"]
+    assert (search["space"], search["space_size"], search["trials"]) == ("small", 64.0, 20)
+    assert (search["winner"], search["reward"], search["seed"]) == (7, 0.91, 3)
+    assert search["choices"]["second.kernel"] == 3
+    # The overhead, the stem, 12 inverted residuals and the head at two widths.
+    assert (search["table"], search["table_entries"]) == ("small.jsonl", 16)
+    block = 8 * 16 + 2 * 16 + 16 * 9 + 2 * 16 + 16 * 8 + 2 * 8
+    assert summary["network"]["params"] == 3 * 9 * 8 + 2 * 8 + 2 * block + 8 * 10 + 10
+    assert summary["network"]["logit_difference"] == 2e-6
+    environment = summary["environment"]
+    assert environment["device"] == {"cpu": "a <fast> CPU"}
+    assert (environment["threads"], environment["batch"]) == (2, 1)
+    assert environment["python"] == platform.python_version()
+    assert torch.__version__.startswith(environment["versions"]["torch"].split("+")[0])
+
+
+def test_the_summary_is_plain_data(make_summary: MakeSummary) -> None:
+    summary = make_summary()
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_the_text_says_what_was_measured_how(make_summary: MakeSummary) -> None:
+    text = "\n".join(summary_lines(make_summary(), "runs/small_10ms"))
+    for part in (
+        "small_10ms on a <fast> CPU",
+        "trial 7 of 20",
+        "validation 92.0% after proxy training at 24×24, 95.5% trained, at 48×48",
+        "test 94.3% (once, 2 images of digits at 48×48)",
+        "target 10.00 ms, predicted 9.50 ms, measured 9.80 ms: MET",
+        "median of 40 rounds, ±1.2%; the machine is +5.0 % against the table",
+        "runs/small_10ms/: best.onnx, best.pt",
+    ):
+        assert part in text
