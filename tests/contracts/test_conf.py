@@ -1,0 +1,137 @@
+"""Every file of conf/ composes, and builds what its name says."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from latency.plan import MeasureSettings
+from nas.evaluators import ProxyEvaluator
+from nas.reward import AbsoluteReward, PowerReward
+from nas.setup import Search, build_search
+from nas.training import TrainSettings
+
+CONF = Path(__file__).parents[2] / "conf"
+GROUP_FILES = sorted(str(path.relative_to(CONF))[:-5] for path in CONF.glob("*/*.yaml"))
+
+BUILT: dict[str, Callable[[Search], bool]] = {
+    "data/digits": lambda s: (
+        (s.data.name, len(s.data.test), s.data.num_classes) == ("digits", 360, 10)
+    ),
+    "evaluator/proxy": lambda s: isinstance(s.evaluator, ProxyEvaluator),
+    "reward/absolute": lambda s: s.reward == AbsoluteReward(beta=-0.10),
+    "reward/hard": lambda s: s.reward == PowerReward(alpha=0, beta=-1),
+    "reward/soft": lambda s: s.reward == PowerReward(alpha=-0.07, beta=-0.07),
+    "reward/soft_small": lambda s: s.reward == PowerReward(alpha=-0.15, beta=-0.15),
+    "sampler/random": lambda s: isinstance(s.make_sampler(0), optuna.samplers.RandomSampler),
+    "sampler/tpe": lambda s: isinstance(s.make_sampler(0), optuna.samplers.TPESampler),
+    "space/mnasnet": lambda s: (
+        s.space.name == "mnasnet"
+        and s.space.choices["stage2.conv_op"] == ("conv", "separable", "mbconv3", "mbconv6")
+    ),
+    "space/mobilenet_v3": lambda s: (
+        s.space.name == "mobilenet_v3" and s.space.choices["stage2.expansion"] == (3, 4, 6)
+    ),
+}
+
+
+def _compose(*overrides: str) -> DictConfig:
+    with initialize_config_dir(config_dir=str(CONF), version_base=None):
+        return compose("search", ["target_latency=15ms", "name=run", *overrides])
+
+
+def _build(*overrides: str) -> Search:
+    return build_search(_compose(*overrides), command="the command")
+
+
+def test_every_file_is_held_to_something() -> None:
+    assert sorted(BUILT) == GROUP_FILES
+    assert [path.name for path in CONF.glob("*.yaml")] == ["search.yaml"]
+
+
+@pytest.mark.parametrize("file", GROUP_FILES)
+def test_every_file_builds_what_its_name_says(file: str) -> None:
+    group, _, name = file.partition("/")
+    assert BUILT[file](_build(f"{group}={name}"))
+
+
+def test_the_search_by_itself() -> None:
+    search = _build()
+    settings = search.settings
+    assert (settings.name, settings.target_ms) == ("run", 15.0)
+    assert (settings.resolution, settings.proxy_resolution) == (224, 32)
+    assert settings.measure == MeasureSettings(threads=1, batch=1)
+    assert settings.table == Path("tables/local-t1-b1.jsonl")
+    assert search.folder == Path("runs/run")
+    assert search.command == "the command"
+    assert search.space.name == "mobilenet_v3"
+    # The space's networks fit the data and are timed at the deployed size.
+    network = search.space.build(search.space.base_choices)
+    assert (network.num_classes, network.resolution) == (10, 224)
+
+
+def test_what_is_given_arrives() -> None:
+    search = _build(
+        "target_latency=800us", "runs=/tmp/elsewhere", "name=two.b-1", "seed=7", "trials=3",
+        "finalists=2", "resolution=96", "proxy_resolution=16", "measure.threads=4",
+        "measure.batch=8", "final.epochs=5", "final.learning_rate=1e-3", "data.test_share=0.1",
+        "space.base=mnasnet_b1",
+    )  # fmt: skip
+    settings = search.settings
+    assert settings.target_ms == pytest.approx(0.8)
+    assert search.folder == Path("/tmp/elsewhere/two.b-1")
+    assert (settings.seed, settings.trials, settings.finalists) == (7, 3, 2)
+    assert (settings.resolution, settings.proxy_resolution) == (96, 16)
+    assert settings.measure == MeasureSettings(threads=4, batch=8)
+    assert settings.table == Path("tables/local-t4-b8.jsonl")
+    assert settings.final == TrainSettings(epochs=5, batch_size=16, learning_rate=1e-3)
+    assert len(search.data.test) == 180
+    assert search.space.base_choices["stage7.depth"] == 0
+    assert _build("table=own.jsonl").settings.table == Path("own.jsonl")
+
+
+def test_the_run_keeps_plain_values() -> None:
+    search = _build("space=mnasnet", "evaluator.settings.epochs=1")
+    config: dict[str, Any] = search.config
+    assert not OmegaConf.is_config(config)
+    assert type(config["evaluator"]["settings"]) is dict
+    assert config["evaluator"]["settings"]["epochs"] == 1
+    # References between settings are written out.
+    assert config["evaluator"]["resolution"] == 32
+    assert config["data"]["seed"] == 0
+    assert config["space"]["base"] == "mnasnet_a1"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("target_latency=15", "^target_latency=15 has no unit"),
+        ("name=../x", "^name must be letters, digits"),
+        ("trials=0", r"^trials must be an integer in 1\.\.1000000, but got 0$"),
+        ("trials=many", r"^trials must be an integer in 1\.\.1000000, but got 'many'$"),
+        ("seed=-1", r"^seed must be an integer in 0\.\."),
+        ("resolution=8", r"^resolution must be an integer in 16\.\.4096, but got 8$"),
+        ("proxy_resolution=5000", r"^proxy_resolution must be an integer in 16\.\.4096"),
+        ("measure.threads=0", r"^threads must be an integer in 1\.\."),
+        ("space.base=mnasnet_a2", r"^space: there is no seed 'mnasnet_a2'"),
+        ("space.base=mobilenet_v2", r"^space: the base network is no member of the space: stage1"),
+        ("data.test_share=0.9", r"data\.test_share must be in 0\.01\.\.0\.45, but got 0\.9$"),
+        ("reward.beta=0.07", r"^reward: reward\.beta must be a number in -100\.\.0"),
+        (
+            "evaluator.settings.epochs=0",
+            r"^evaluator: TrainSettings\.epochs must be an integer in 1",
+        ),
+        ("final.learning_rate=fast", r"^final: TrainSettings\.learning_rate must be a number in"),
+        ("+reward.gamma=1", r"^reward: .*unexpected keyword argument 'gamma'"),
+        ("+sampler.restarts=1", r"^sampler: .*unexpected keyword argument 'restarts'"),
+        ("reward._target_=nas.reward.CubicReward", r"^reward cannot be built: .*CubicReward"),
+        ("evaluator.resolution=${nowhere}", r"Interpolation key 'nowhere' not found"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _build(override)
