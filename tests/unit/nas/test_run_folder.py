@@ -98,7 +98,10 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 def test_files_are_whole_and_leave_nothing_beside_them(tmp_path: Path) -> None:
     folder = _open(tmp_path)
     assert folder.write("figures/pareto.png", b"drawn") == tmp_path / "figures" / "pareto.png"
-    folder.write("figures/pareto.png", b"redrawn")
+    with (tmp_path / "figures" / "pareto.png").open("rb") as reader:
+        folder.write("figures/pareto.png", b"redrawn")
+        # Who reads it meanwhile reads one file, not half of each.
+        assert reader.read() == b"drawn"
     assert (tmp_path / "figures" / "pareto.png").read_bytes() == b"redrawn"
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["pareto.png"]
 
