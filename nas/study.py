@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -57,7 +58,10 @@ def open_study(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        storage=f"sqlite:///{path}", study_name=name, direction="maximize", load_if_exists=True
+        storage=f"sqlite:///{quote(str(path))}",
+        study_name=name,
+        direction="maximize",
+        load_if_exists=True,
     )
     trials = study.get_trials(deepcopy=False)
     study.sampler = sampler_for(len(trials))

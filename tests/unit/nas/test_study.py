@@ -149,6 +149,17 @@ def test_a_study_goes_on_where_it_was(
     assert [candidate.number for candidate in after] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("name", ["100% mine", "what?", "a#b", "a%20b", "größer"])
+def test_the_folder_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    _study(folder).enqueue_trial({"first.kernel": 3})
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.db")] == [
+        Path(name) / "study.db"
+    ]
+    assert len(_study(folder).trials) == 1
+
+
 def test_enough_trials_are_not_exceeded(
     tmp_path: Path, small_space: SearchSpace, small_table: LatencyTable
 ) -> None:
