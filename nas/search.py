@@ -22,6 +22,8 @@ def main() -> None:
     sys.argv[1:] = [re.sub(r"^\+(?=target_latency=)", "++", argument) for argument in sys.argv[1:]]
     # With this set Hydra raises what it would else print over many lines.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    # Threads of torch that wait by spinning stop each other when something else needs a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         _hydra_main()
     except HydraException as error:
