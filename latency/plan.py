@@ -58,7 +58,7 @@ class MeasureSettings:
     threads: int = 1
     batch: int = 1
     min_rounds: int = 5
-    max_rounds: int = 8
+    max_rounds: int = 7
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -61,7 +61,7 @@ MIN_ROUNDS, MAX_ROUNDS = 2, 1000
 
 WARM_UP_RUNS = 2
 MIN_BURST_RUNS, MAX_BURST_RUNS = 3, 20
-BURST_SECONDS = 0.002
+BURST_SECONDS = 0.0015
 INTERVAL_GOAL = 0.01
 """An entry is done once the 95 % interval of its ratio is within ±1 %, or at the most rounds."""
 

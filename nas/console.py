@@ -27,9 +27,15 @@ class Terminal:
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
+        self._spoke = time.monotonic()
 
     def line(self, text: str = "") -> None:
         self._console.print(text, markup=False)
+        self._spoke = time.monotonic()
+
+    def seconds_until_due(self) -> float:
+        """How long until a sign of life is due; counted from the last line, whoever printed it."""
+        return max(0.0, self._spoke + _SIGN_OF_LIFE_SECONDS - time.monotonic())
 
     @contextmanager
     def progress(self, description: str) -> Iterator[Update]:
@@ -38,7 +44,7 @@ class Terminal:
             with self._bar(description) as update:
                 yield update
         else:
-            with _Heartbeat(description, self.line) as update:
+            with _Heartbeat(description, self) as update:
                 yield update
 
     @contextmanager
@@ -59,9 +65,9 @@ class Terminal:
 class _Heartbeat:
     """A thread that prints where things stand, also while nothing calls ``update``."""
 
-    def __init__(self, description: str, say: Callable[[str], None]) -> None:
+    def __init__(self, description: str, terminal: Terminal) -> None:
         self._description = description
-        self._say = say
+        self._terminal = terminal
         self._state = ""
         self._started = time.monotonic()
         self._stop = threading.Event()
@@ -81,6 +87,7 @@ class _Heartbeat:
         self._state = f" {done / max(1, total):.0%}{left}"
 
     def _beat(self) -> None:
-        while not self._stop.wait(_SIGN_OF_LIFE_SECONDS):
-            elapsed = time.monotonic() - self._started
-            self._say(f"  {self._description}:{self._state} ({elapsed:.0f} s)")
+        while not self._stop.wait(self._terminal.seconds_until_due()):
+            if self._terminal.seconds_until_due() == 0:
+                elapsed = time.monotonic() - self._started
+                self._terminal.line(f"  {self._description}:{self._state} ({elapsed:.0f} s)")

@@ -88,7 +88,9 @@ def test_what_is_given_arrives() -> None:
     assert (settings.resolution, settings.proxy_resolution) == (96, 16)
     assert settings.measure == MeasureSettings(threads=4, batch=8)
     assert settings.table == Path("tables/local-t4-b8.jsonl")
-    assert settings.final == TrainSettings(epochs=5, batch_size=16, learning_rate=1e-3)
+    assert settings.final == TrainSettings(
+        epochs=5, batch_size=16, learning_rate=1e-3, threads=None
+    )
     assert len(search.data.test) == 180
     assert search.space.base_choices["stage7.depth"] == 0
     assert _build("table=own.jsonl").settings.table == Path("own.jsonl")
