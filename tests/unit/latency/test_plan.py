@@ -127,7 +127,7 @@ def test_calibration_networks_are_the_same_every_time_and_members_of_the_space()
         ({"batch": 10**30}, "batch must be an integer"),
         ({"min_rounds": 1}, "min_rounds must be an integer in 2..1000, but got 1"),
         ({"max_rounds": 1001}, "max_rounds must be an integer in 2..1000, but got 1001"),
-        ({"min_rounds": 9}, "but got min_rounds=9 and max_rounds=8"),
+        ({"min_rounds": 9}, "but got min_rounds=9 and max_rounds=7"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
