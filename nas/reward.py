@@ -45,8 +45,8 @@ class AbsoluteReward:
 
 
 def _check_exponent(field: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -100 <= value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -10 <= value <= 0:
         raise ValueError(
-            f"{field} must be a number in -100..0 (a positive one would reward slow networks), "
+            f"{field} must be a number in -10..0 (a positive one would reward slow networks), "
             f"but got {value!r}"
         )

@@ -16,16 +16,9 @@ from search_spaces.blocks import (
     Skip,
     SqueezeExcite,
 )
-from search_spaces.scaling import round_channels
 from search_spaces.seeds import load_seed
-from search_spaces.spaces.staged import (
-    BaseStage,
-    Choices,
-    SearchSpace,
-    Stage,
-    base_stages,
-    inner_skip,
-)
+from search_spaces.spaces.around import BaseStage, LayerPlace, space_around, stack_layers
+from search_spaces.spaces.staged import Choices, SearchSpace, Stage
 
 CONV_OPS = ("conv", "separable", "mbconv3", "mbconv6")
 KERNELS = (3, 5)
@@ -42,17 +35,10 @@ def mnasnet_space(
     Raises:
         ValueError: there is no such seed, or it is no member of the space around it.
     """
-    seed = load_seed(base, resolution=resolution).with_num_classes(num_classes)
-    stages = base_stages(seed)
-    space = SearchSpace(
-        name="mnasnet",
-        stem=seed.blocks[:1],
-        stages=tuple(_stage(index, stage) for index, stage in enumerate(stages, start=1)),
-        head=seed.blocks[-2:],
-        resolution=resolution,
-        norm_epsilon=seed.norm_epsilon,
+    space = space_around(
+        base, _stage, name="mnasnet", resolution=resolution, num_classes=num_classes
     )
-    space.encode(seed)
+    space.encode(load_seed(base))
     return space
 
 
@@ -95,50 +81,43 @@ def _stage(number: int, base: BaseStage) -> Stage:
 def _layers(
     base: BaseStage, activation: Activation, values: Choices, input_channels: int
 ) -> tuple[Block, ...]:
-    out_channels = round_channels(base.out_channels * float(values["filters"]))
-    layers: list[Block] = []
-    for layer in range(base.layers + int(values["layers"])):
-        stride = base.stride if layer == 0 else 1
-        skip = inner_skip(layer, Skip(str(values["skip"])))
-        layers.append(_layer(activation, values, input_channels, out_channels, stride, skip))
-        input_channels = out_channels
-    return tuple(layers)
+    return stack_layers(
+        base,
+        input_channels,
+        partial(_layer, activation, values),
+        width=float(values["filters"]),
+        depth_offset=int(values["layers"]),
+    )
 
 
-def _layer(
-    activation: Activation,
-    values: Choices,
-    input_channels: int,
-    out_channels: int,
-    stride: int,
-    skip: Skip,
-) -> Block:
+def _layer(activation: Activation, values: Choices, place: LayerPlace) -> Block:
     conv_op, kernel = str(values["conv_op"]), int(values["kernel"])
-    squeezed = int(input_channels * float(values["squeeze_ratio"]))
+    squeezed = int(place.input_channels * float(values["squeeze_ratio"]))
     squeeze_excite = SqueezeExcite(channels=squeezed) if squeezed else None
+    skip = Skip.NONE if place.is_first else Skip(str(values["skip"]))
     if conv_op == "conv":
         return ConvNormAct(
-            out_channels=out_channels,
+            out_channels=place.out_channels,
             kernel=kernel,
-            stride=stride,
+            stride=place.stride,
             activation=activation,
             squeeze_excite=squeeze_excite,
             skip=skip,
         )
     if conv_op == "separable":
         return DepthwiseSeparable(
-            out_channels=out_channels,
+            out_channels=place.out_channels,
             kernel=kernel,
-            stride=stride,
+            stride=place.stride,
             activation=activation,
             squeeze_excite=squeeze_excite,
             skip=skip,
         )
     return InvertedResidual(
-        expanded_channels=input_channels * int(conv_op.removeprefix("mbconv")),
-        out_channels=out_channels,
+        expanded_channels=place.input_channels * int(conv_op.removeprefix("mbconv")),
+        out_channels=place.out_channels,
         kernel=kernel,
-        stride=stride,
+        stride=place.stride,
         activation=activation,
         squeeze_excite=squeeze_excite,
         skip=skip,

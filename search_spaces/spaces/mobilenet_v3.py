@@ -15,16 +15,8 @@ from search_spaces.blocks import (
     SqueezeExcite,
 )
 from search_spaces.scaling import round_channels
-from search_spaces.seeds import load_seed
-from search_spaces.spaces.staged import (
-    BaseStage,
-    Choice,
-    Choices,
-    SearchSpace,
-    Stage,
-    base_stages,
-    inner_skip,
-)
+from search_spaces.spaces.around import BaseStage, LayerPlace, space_around, stack_layers
+from search_spaces.spaces.staged import Choice, Choices, SearchSpace, Stage
 
 KERNELS = (3, 5, 7)
 EXPANSIONS = (3, 4, 6)
@@ -42,15 +34,8 @@ def mobilenet_v3_space(
     Raises:
         ValueError: there is no such seed, or it is not made of such blocks.
     """
-    seed = load_seed(base, resolution=resolution).with_num_classes(num_classes)
-    stages = base_stages(seed)
-    return SearchSpace(
-        name="mobilenet_v3",
-        stem=seed.blocks[:1],
-        stages=tuple(_stage(index, stage) for index, stage in enumerate(stages, start=1)),
-        head=seed.blocks[-2:],
-        resolution=resolution,
-        norm_epsilon=seed.norm_epsilon,
+    return space_around(
+        base, _stage, name="mobilenet_v3", resolution=resolution, num_classes=num_classes
     )
 
 
@@ -90,41 +75,38 @@ def _stage(number: int, base: BaseStage) -> Stage:
 
 
 def _layers(base: BaseStage, values: Choices, input_channels: int) -> tuple[Block, ...]:
-    out_channels = round_channels(base.out_channels * float(values["width"]))
-    layers: list[Block] = []
-    for layer in range(base.layers + int(values["depth"])):
-        layers.append(
-            _layer(values, input_channels, out_channels, base.stride if layer == 0 else 1, layer)
-        )
-        input_channels = out_channels
-    return tuple(layers)
+    return stack_layers(
+        base,
+        input_channels,
+        partial(_layer, values),
+        width=float(values["width"]),
+        depth_offset=int(values["depth"]),
+    )
 
 
-def _layer(
-    values: Choices, input_channels: int, out_channels: int, stride: int, layer: int
-) -> Block:
-    expanded = input_channels * int(values.get("expansion", 1))
+def _layer(values: Choices, place: LayerPlace) -> Block:
+    expanded = place.input_channels * int(values.get("expansion", 1))
     squeeze_excite = (
         SqueezeExcite(channels=round_channels(expanded / 4), gate=Activation.HARD_SIGMOID)
         if values["squeeze_excite"]
         else None
     )
     kernel, activation = int(values["kernel"]), Activation(str(values["activation"]))
-    skip = inner_skip(layer, Skip.IDENTITY)
+    skip = Skip.NONE if place.is_first else Skip.IDENTITY
     if "expansion" not in values:
         return DepthwiseSeparable(
-            out_channels=out_channels,
+            out_channels=place.out_channels,
             kernel=kernel,
-            stride=stride,
+            stride=place.stride,
             activation=activation,
             squeeze_excite=squeeze_excite,
             skip=skip,
         )
     return InvertedResidual(
         expanded_channels=expanded,
-        out_channels=out_channels,
+        out_channels=place.out_channels,
         kernel=kernel,
-        stride=stride,
+        stride=place.stride,
         activation=activation,
         squeeze_excite=squeeze_excite,
         skip=skip,

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from search_spaces.architecture import Architecture
-from search_spaces.blocks import Block, ClassifierHead, Skip
+from search_spaces.blocks import Block, ClassifierHead
 from search_spaces.shapes import TensorShape, output_shape
 
 Choice: TypeAlias = bool | int | float | str
@@ -246,47 +246,3 @@ def _common(some: tuple[Block, ...], others: tuple[Block, ...]) -> int:
     """How many blocks both begin with."""
     pairs = enumerate(zip(some, others, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(some), len(others)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaseStage:
-    """A stage of a base network: what a space varies around."""
-
-    first: Block
-    input_channels: int
-    out_channels: int
-    stride: int
-    layers: int
-
-    def depth_offsets(self) -> tuple[int, ...]:
-        """−1, 0, +1, without what would leave the stage empty."""
-        return tuple(offset for offset in (-1, 0, 1) if self.layers + offset >= 1)
-
-
-def base_stages(
-    architecture: Architecture, *, stem: int = 1, head: int = 2
-) -> tuple[BaseStage, ...]:
-    """The stages of a network: successive blocks of equal width, but for ``stem`` and ``head``."""
-    stages: list[list[tuple[Block, TensorShape]]] = []
-    body = list(architecture.walk())[stem : len(architecture.blocks) - head]
-    for block, shape in body:
-        width = output_shape(block, shape).channels
-        if stages and output_shape(*stages[-1][0]).channels == width:
-            stages[-1].append((block, shape))
-        else:
-            stages.append([(block, shape)])
-    return tuple(
-        BaseStage(
-            first=stage[0][0],
-            input_channels=stage[0][1].channels,
-            out_channels=output_shape(*stage[0]).channels,
-            stride=-(-stage[0][1].height // output_shape(*stage[0]).height),
-            layers=len(stage),
-        )
-        for stage in stages
-    )
-
-
-def inner_skip(layer: int, skip: Skip) -> Skip:
-    """A stage's first layer changes the shape, so only the later ones have a skip connection."""
-    return Skip.NONE if layer == 0 else skip

@@ -8,7 +8,7 @@ from search_spaces import load_seed
 from search_spaces.blocks import Block, ClassifierHead, ConvNormAct, InvertedResidual, Skip
 from search_spaces.shapes import TensorShape
 from search_spaces.spaces import Choices, SearchSpace, Stage, mnasnet_space, mobilenet_v3_space
-from search_spaces.spaces.staged import BaseStage, base_stages
+from search_spaces.spaces.around import BaseStage, base_stages
 
 
 def _layers(values: Choices, input_channels: int) -> tuple[Block, ...]:

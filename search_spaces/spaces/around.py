@@ -1,0 +1,110 @@
+"""Spaces around a base network: its stem and head stay, its stages vary."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from search_spaces.architecture import Architecture
+from search_spaces.blocks import Block
+from search_spaces.scaling import round_channels
+from search_spaces.seeds import load_seed
+from search_spaces.shapes import TensorShape, output_shape
+from search_spaces.spaces.staged import SearchSpace, Stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseStage:
+    """A stage of a base network: what a space varies around."""
+
+    first: Block
+    input_channels: int
+    out_channels: int
+    stride: int
+    layers: int
+
+    def depth_offsets(self) -> tuple[int, ...]:
+        """−1, 0, +1, without what would leave the stage empty."""
+        return tuple(offset for offset in (-1, 0, 1) if self.layers + offset >= 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerPlace:
+    """Where a layer stands in its stage. Only the first one changes the shape."""
+
+    input_channels: int
+    out_channels: int
+    stride: int
+    is_first: bool
+
+
+def space_around(
+    base: str,
+    make_stage: Callable[[int, BaseStage], Stage],
+    *,
+    name: str,
+    resolution: int,
+    num_classes: int,
+) -> SearchSpace:
+    """The space of networks with the stem and head of the seed ``base``.
+
+    ``make_stage`` is given each stage's number, from 1, and the base's own.
+
+    Raises:
+        ValueError: there is no such seed, or ``make_stage`` cannot use one of its stages.
+    """
+    seed = load_seed(base, resolution=resolution).with_num_classes(num_classes)
+    stages = enumerate(base_stages(seed), start=1)
+    return SearchSpace(
+        name=name,
+        stem=seed.blocks[:1],
+        stages=tuple(make_stage(number, stage) for number, stage in stages),
+        head=seed.blocks[-2:],
+        resolution=resolution,
+        norm_epsilon=seed.norm_epsilon,
+    )
+
+
+def stack_layers(
+    base: BaseStage,
+    input_channels: int,
+    make_layer: Callable[[LayerPlace], Block],
+    *,
+    width: float,
+    depth_offset: int,
+) -> tuple[Block, ...]:
+    """The layers of a stage ``width`` times as wide as the base's, and deeper by an offset."""
+    out_channels = round_channels(base.out_channels * width)
+    return tuple(
+        make_layer(
+            LayerPlace(
+                input_channels=input_channels if layer == 0 else out_channels,
+                out_channels=out_channels,
+                stride=base.stride if layer == 0 else 1,
+                is_first=layer == 0,
+            )
+        )
+        for layer in range(base.layers + depth_offset)
+    )
+
+
+def base_stages(
+    architecture: Architecture, *, stem: int = 1, head: int = 2
+) -> tuple[BaseStage, ...]:
+    """The stages of a network: successive blocks of equal width, but for ``stem`` and ``head``."""
+    stages: list[list[tuple[Block, TensorShape]]] = []
+    body = list(architecture.walk())[stem : len(architecture.blocks) - head]
+    for block, shape in body:
+        width = output_shape(block, shape).channels
+        if stages and output_shape(*stages[-1][0]).channels == width:
+            stages[-1].append((block, shape))
+        else:
+            stages.append([(block, shape)])
+    return tuple(
+        BaseStage(
+            first=stage[0][0],
+            input_channels=stage[0][1].channels,
+            out_channels=output_shape(*stage[0]).channels,
+            stride=-(-stage[0][1].height // output_shape(*stage[0]).height),
+            layers=len(stage),
+        )
+        for stage in stages
+    )
