@@ -104,8 +104,13 @@ def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
         f"{latency['predicted_ms']:.2f} ms, measured {latency['measured_ms']:.2f} ms: "
         f"{summary['verdict'].upper()}",
         f"             (best.onnx end to end, median of {latency['rounds']} rounds, ±"
-        f"{latency['interval']:.1%}; the machine is {latency['drift_percent']:+.1f} % against the "
-        "table)",
+        f"{latency['interval']:.1%}; the machine was {_speed(latency['drift_percent'])} than for "
+        "the table)",
         f"  files      {folder}/: best.onnx, best.pt, best.yaml, report.html, summary.json, "
         "trials.csv, figures/pareto.png",
     ]
+
+
+def _speed(drift_percent: float) -> str:
+    """How much longer or shorter the reference block took than in the table, in words."""
+    return f"{abs(drift_percent):.1f} % {'slower' if drift_percent >= 0 else 'faster'}"

@@ -82,7 +82,7 @@ def test_the_text_says_what_was_measured_how(make_summary: MakeSummary) -> None:
         "validation 92.0% after proxy training at 24×24, 95.5% trained, at 48×48",
         "test 94.3% (once, 2 images of digits at 48×48)",
         "target 10.00 ms, predicted 9.50 ms, measured 9.80 ms: MET",
-        "median of 40 rounds, ±1.2%; the machine is +5.0 % against the table",
+        "median of 40 rounds, ±1.2%; the machine was 5.0 % slower than for the table",
         "runs/small_10ms/: best.onnx, best.pt",
     ):
         assert part in text
