@@ -24,12 +24,14 @@ class Handover:
 
     Attributes:
         validation_accuracy, test_accuracy: at the deployed image size, in 0..1.
+        tests: how often this run has looked at the test part, this time included.
         logit_difference: the largest between torch and the ONNX file.
         measured: the ONNX file's latency, end to end.
     """
 
     validation_accuracy: float
     test_accuracy: float
+    tests: int
     logit_difference: float
     measured: Entry
 
@@ -74,6 +76,8 @@ def hand_over(
                     on_step=update,
                 )
             )
+    tests = [*(folder.read_json("tests.json") or []), accuracies[1]]
+    folder.write_json("tests.json", tests)
     with terminal.progress("exporting and measuring the winner"):
         content, difference = export_onnx(architecture, model, batch=settings.measure.batch)
         entry = _measure_file(content, architecture, settings.measure_networks, device, folder)
@@ -85,6 +89,7 @@ def hand_over(
     return Handover(
         validation_accuracy=accuracies[0],
         test_accuracy=accuracies[1],
+        tests=len(tests),
         logit_difference=difference,
         measured=entry,
     )

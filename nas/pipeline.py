@@ -1,9 +1,14 @@
-"""A search from end to end: table, trials, winner, hand-over, report. Every step resumes."""
+"""A search from end to end: table, trials, winner, hand-over, report.
 
-import shutil
+Measuring and trials resume entry by entry and trial by trial; the last stage starts again.
+"""
+
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from optuna.exceptions import OptunaError
 
 from latency.devices.base import DeviceError
 from latency.measure import ensure_table
@@ -19,14 +24,21 @@ from nas.report.summary import build_summary, summary_lines
 from nas.report.trials import trial_table
 from nas.run_folder import RunFolder
 from nas.setup import Search
-from nas.study import Candidate, SearchLoop, best_of, candidates, open_study
+from nas.study import Candidate, SearchLoop, candidates, open_study, ranked
 from nas.training.loop import DivergenceError, StepCallback
 from nas.winner import Finalist, NetworkClock, choose_winner
 
-FAILURES = (ValueError, OSError, DeviceError, DivergenceError, ExportError)
+FAILURES = (
+    ValueError,
+    OSError,
+    DeviceError,
+    DivergenceError,
+    ExportError,
+    OptunaError,
+)
 """What a person can mend; shown as one line."""
 
-MAY_CHANGE_ON_RESUME = frozenset({"trials", "finalists"})
+MAY_CHANGE_ON_RESUME = frozenset({"trials", "finalists", "final"})
 
 
 def run_search(search: Search, terminal: Terminal) -> dict[str, Any]:
@@ -40,10 +52,8 @@ def run_search(search: Search, terminal: Terminal) -> dict[str, Any]:
     try:
         table = _measure_space(search, terminal)
         reachable_ms = _check_target(search, table, terminal)
-    except FAILURES:
-        folder.close()
-        if not folder.is_resumed:
-            shutil.rmtree(folder.path)
+    except BaseException:
+        folder.discard()
         raise
     try:
         return _search_and_hand_over(search, folder, table, reachable_ms, terminal)
@@ -60,14 +70,25 @@ def _search_and_hand_over(
 ) -> dict[str, Any]:
     finished = _run_trials(search, folder, table, terminal)
     summary: dict[str, Any] | None = folder.read_json("summary.json")
-    if summary is not None and summary["search"]["trials"] == len(finished):
+    if summary is not None and summary["decided_by"] == _decided_by(search, finished):
         terminal.line(f"{folder.path} is finished; more trials: trials=…, another run: name=…")
     else:
+        folder.remove("summary.json", "report.html")  # those of another winner
         summary = _finish(search, folder, table, reachable_ms, finished, terminal)
     terminal.line()
     for line in summary_lines(summary, str(folder.path)):
         terminal.line(line)
     return summary
+
+
+def _decided_by(search: Search, finished: list[Candidate]) -> dict[str, Any]:
+    """What the last stage depends on beside the settings that never change in a run."""
+    settings = search.settings
+    return {
+        "trials": len(finished),
+        "finalists": settings.finalists,
+        "final": dataclasses.asdict(settings.final),
+    }
 
 
 def _measure_space(search: Search, terminal: Terminal) -> LatencyTable:
@@ -166,13 +187,13 @@ def _say_best_so_far(
     terminal.line()
     if not found:
         return
-    best = best_of(found)
+    best = ranked(found, search.settings.target_ms)[0]
     _write_trials(folder, found)
     architecture = search.space.build(best.choices, name=f"{search.space.name}_{best.number}")
-    folder.write("best.yaml", architecture.to_yaml().encode())
+    folder.write("best_so_far.yaml", architecture.to_yaml().encode())
     terminal.line(
         f"stopped after {len(found)} of {search.settings.trials} trials; best so far: trial "
-        f"{best.number}, {_describe(best)}, in {folder.path}/best.yaml"
+        f"{best.number}, {_describe(best)}, in {folder.path}/best_so_far.yaml"
     )
 
 
@@ -201,7 +222,7 @@ def _finish(
         winner,
         handover,
         reachable_ms=reachable_ms,
-        trials=len(found),
+        decided_by=_decided_by(search, found),
         command=search.command,
     )
     with terminal.progress("drawing the report"):

@@ -1,5 +1,6 @@
 """A run's folder: whole files or none, one process at a time, the same settings throughout."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -10,37 +11,55 @@ from typing import Any, BinaryIO
 import yaml
 
 CONFIG_FILE = "config.yaml"
+LOCK_FILE = ".lock"
 
 
 class RunFolder:
     """``runs/<name>/``, locked for this process.
 
     Raises:
-        ValueError: it cannot be written, another process works in it, or it holds a run with other
-            settings.
+        ValueError: it cannot be written, another process works in it, or it holds something else
+            than a run with these settings. ``may_change`` names settings, or sections of them,
+            that may differ.
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any], may_change: frozenset[str]) -> None:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(path / ".lock")
+            self._lock = _lock(path / LOCK_FILE)
         except OSError as error:
             raise ValueError(
                 f"the run folder {path} cannot be written: {error.strerror}; give another runs=…"
             ) from None
         self.is_resumed = (path / CONFIG_FILE).exists()
-        if self.is_resumed:
-            try:
+        try:
+            if self.is_resumed:
                 _check_same(path, _flat(_read_config(path)), _flat(config), may_change)
-            except ValueError:
-                self.close()
-                raise
+            else:
+                _check_empty(path)
+        except ValueError:
+            self.close()
+            raise
         self.write(CONFIG_FILE, yaml.safe_dump(dict(config), sort_keys=False).encode())
 
     def close(self) -> None:
         """Let another process work in the folder."""
         self._lock.close()
+
+    def discard(self) -> None:
+        """Take back what making the folder left in it, where no run has begun."""
+        self.close()
+        if not self.is_resumed:
+            for name in (CONFIG_FILE, LOCK_FILE):
+                (self.path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+
+    def remove(self, *names: str) -> None:
+        """Delete files of the folder, where they are there."""
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
 
     def write(self, name: str, content: bytes) -> Path:
         """Write a file under a temporary name and rename it."""
@@ -92,6 +111,14 @@ def _read_config(path: Path) -> dict[str, Any]:
     return saved
 
 
+def _check_empty(path: Path) -> None:
+    ours = {LOCK_FILE, f".{CONFIG_FILE}.tmp"}
+    if others := sorted(entry.name for entry in path.iterdir() if entry.name not in ours):
+        raise ValueError(
+            f"{path} holds {others[0]!r:.80} and no run; give this run another name=… or runs=…"
+        )
+
+
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``{"a": {"b": 1}}`` → ``{"a.b": 1}``."""
     flat: dict[str, Any] = {}
@@ -107,7 +134,8 @@ def _check_same(
     path: Path, saved: dict[str, Any], given: dict[str, Any], may_change: frozenset[str]
 ) -> None:
     for key in saved | given:
-        if key not in may_change and saved.get(key) != given.get(key):
+        changeable = any(key == name or key.startswith(f"{name}.") for name in may_change)
+        if not changeable and saved.get(key) != given.get(key):
             raise ValueError(
                 f"{path} holds a run with {key}={saved.get(key)}, but now it is {given.get(key)}; "
                 f"give this run another name=…, or go on with the old setting"

@@ -7,13 +7,16 @@ import sys
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from nas.console import Terminal
 
 _CONFIG_FOLDER = str(Path(__file__).resolve().parents[1] / "conf")
 USER_ERROR, INTERRUPTED = 2, 130
+_failed_in_sweep: list[str] = []
 
 
 def main() -> None:
@@ -33,6 +36,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped; the same command goes on where it was", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    if _failed_in_sweep:
+        sys.exit(USER_ERROR)
 
 
 @hydra.main(version_base=None, config_path=_CONFIG_FOLDER, config_name="search")
@@ -48,13 +53,18 @@ def _hydra_main(config: DictConfig) -> None:
                 "target_latency is missing; say what the network must meet on this device, "
                 "for example target_latency=15ms"
             )
-        command = shlex.join(["python", "-m", "nas.search", *sys.argv[1:]])
+        sweep = HydraConfig.get().mode is RunMode.MULTIRUN
+        given = HydraConfig.get().overrides.task if sweep else sys.argv[1:]
+        command = shlex.join(["python", "-m", "nas.search", *given])
         run_search(build_search(config, command=command), terminal)
     except FAILURES as error:
         if os.environ.get("CHRONAS_DEBUG"):
             raise
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(USER_ERROR)
+        if HydraConfig.get().mode is not RunMode.MULTIRUN:
+            sys.exit(USER_ERROR)
+        # The other runs of a sweep go on.
+        _failed_in_sweep.append(str(error))
 
 
 if __name__ == "__main__":

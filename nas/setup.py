@@ -84,7 +84,7 @@ def _settings(config: DictConfig, plain: dict[str, Any]) -> SearchSettings:
             f"name must be letters, digits, '.', '_', '+' and '-' (it names a folder), but got "
             f"{name!r}"
         )
-    measure = MeasureSettings(**plain["measure"])
+    measure: MeasureSettings = _build("measure", config.measure)
     table = plain["table"] or f"tables/local-t{measure.threads}-b{measure.batch}.jsonl"
     return SearchSettings(
         name=name,

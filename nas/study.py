@@ -1,6 +1,6 @@
 """The search loop: ask → evaluate → reward → tell. Its state lives in the Optuna storage."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,9 +80,9 @@ def candidates(study: optuna.Study) -> list[Candidate]:
     return [_candidate(trial) for trial in finished]
 
 
-def best_of(found: list[Candidate]) -> Candidate:
-    """The candidate of highest reward, the earliest where several are equal."""
-    return max(found, key=lambda candidate: candidate.reward)
+def ranked(found: Sequence[Candidate], target_ms: float) -> list[Candidate]:
+    """Those that are predicted to meet the target first; within both parts by reward."""
+    return sorted(found, key=lambda c: (c.latency_ms > target_ms, -c.reward))
 
 
 def _candidate(trial: FrozenTrial) -> Candidate:
@@ -118,7 +118,8 @@ class SearchLoop:
             if failures == MAX_FAILURES_IN_A_ROW:
                 raise ValueError(
                     f"{failures} networks in a row could not be trained; change the evaluator's "
-                    "settings, for example evaluator.settings.learning_rate"
+                    "settings, for example evaluator.settings.learning_rate, and give the run "
+                    "another name=…"
                 )
 
     def _run_trial(self) -> bool:
@@ -148,7 +149,7 @@ class SearchLoop:
         }
         trial.set_user_attr("result", result)
         told = self.study.tell(trial, self.reward(accuracy, latency_ms, self.target_ms))
-        self.observer.finished(_candidate(told), best_of(candidates(self.study)))
+        self.observer.finished(_candidate(told), ranked(candidates(self.study), self.target_ms)[0])
         return True
 
 

@@ -8,7 +8,7 @@ from latency.devices import Device
 from latency.measure import measure_entries
 from latency.plan import MeasureSettings, Progress, network_entry
 from latency.table import Entry
-from nas.study import Candidate
+from nas.study import Candidate, ranked
 from search_spaces import Architecture
 from search_spaces.spaces import SearchSpace
 
@@ -38,10 +38,9 @@ def choose_winner(
     Returns:
         the winner, and all that were measured.
     """
-    ranked = sorted(found, key=lambda c: (c.latency_ms > target_ms, -c.reward))
     measured: list[Finalist] = []
     seen: set[str] = set()
-    for candidate in ranked:
+    for candidate in ranked(found, target_ms):
         if candidate.network in seen:
             continue
         seen.add(candidate.network)

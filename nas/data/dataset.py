@@ -37,7 +37,7 @@ class Split:
             if generator is not None and len(chosen) < min(batch_size, len(self)):
                 return
             images = functional.interpolate(
-                self.images[chosen], size=(resolution, resolution), mode="bilinear"
+                self.images[chosen], size=(resolution, resolution), mode="bilinear", antialias=True
             )
             yield images.contiguous(memory_format=torch.channels_last), self.labels[chosen]
 

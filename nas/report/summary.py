@@ -25,7 +25,7 @@ def build_summary(
     handover: Handover,
     *,
     reachable_ms: tuple[float, float],
-    trials: int,
+    decided_by: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
     """What ``summary.json`` holds. The verdict is about the measured latency, not the predicted."""
@@ -47,6 +47,7 @@ def build_summary(
             "proxy_validation": winner.candidate.accuracy,
             "validation": handover.validation_accuracy,
             "test": handover.test_accuracy,
+            "tests": handover.tests,
         },
         "data": {
             "name": data.name,
@@ -61,7 +62,7 @@ def build_summary(
         "search": {
             "space": space.name,
             "space_size": float(space.size),
-            "trials": trials,
+            "trials": decided_by["trials"],
             "winner": winner.candidate.number,
             "choices": winner.candidate.choices,
             "reward": winner.candidate.reward,
@@ -83,6 +84,7 @@ def build_summary(
             "python": platform.python_version(),
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         },
+        "decided_by": dict(decided_by),
         "command": command,
     }
 
@@ -94,21 +96,26 @@ def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
     proxy, deployed = data["proxy_resolution"], data["resolution"]
     return [
         f"{summary['name']} on {summary['environment']['device']['cpu']}",
-        f"  network    trial {search['winner']} of {search['trials']}: "
+        f"  network    trial {search['winner']}, {search['trials']} evaluated: "
         f"{network['madds'] / 1e6:.1f} M MAdds, {network['params'] / 1e6:.2f} M parameters",
         f"  accuracy   validation {accuracy['proxy_validation']:.1%} after proxy training at "
         f"{proxy}×{proxy}, {accuracy['validation']:.1%} trained, at {deployed}×{deployed}",
-        f"             test {accuracy['test']:.1%} (once, {data['test_images']} images of "
+        f"             test {accuracy['test']:.1%} ({_times(accuracy['tests'])}, "
+        f"{data['test_images']} images of "
         f"{data['name']} at {deployed}×{deployed})",
         f"  latency    target {latency['target_ms']:.2f} ms, predicted "
         f"{latency['predicted_ms']:.2f} ms, measured {latency['measured_ms']:.2f} ms: "
         f"{summary['verdict'].upper()}",
-        f"             (best.onnx end to end, median of {latency['rounds']} rounds, ±"
-        f"{latency['interval']:.1%}; the machine was {_speed(latency['drift_percent'])} than for "
-        "the table)",
+        f"             (best.onnx end to end, median of {latency['rounds']} rounds, its ratio to "
+        f"the reference ±{latency['interval']:.1%}; the machine was "
+        f"{_speed(latency['drift_percent'])} than for the table)",
         f"  files      {folder}/: best.onnx, best.pt, best.yaml, report.html, summary.json, "
         "trials.csv, figures/pareto.png",
     ]
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"looked at {count} times in this run"
 
 
 def _speed(drift_percent: float) -> str:

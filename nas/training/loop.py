@@ -85,7 +85,7 @@ def train(
     Raises:
         DivergenceError: the loss became infinite or NaN.
     """
-    torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+    torch.set_num_threads(settings.threads or len(os.sched_getaffinity(0)))
     generator = torch.Generator().manual_seed(seed)
     batch_size = min(settings.batch_size, len(data))
     total = len(data) // batch_size * settings.epochs

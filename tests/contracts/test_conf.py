@@ -118,11 +118,11 @@ def test_the_run_keeps_plain_values() -> None:
         ("seed=-1", r"^seed must be an integer in 0\.\."),
         ("resolution=8", r"^resolution must be an integer in 16\.\.4096, but got 8$"),
         ("proxy_resolution=5000", r"^proxy_resolution must be an integer in 16\.\.4096"),
-        ("measure.threads=0", r"^threads must be an integer in 1\.\."),
+        ("measure.threads=0", r"^measure: threads must be an integer in 1\.\."),
         ("space.base=mnasnet_a2", r"^space: there is no seed 'mnasnet_a2'"),
         ("space.base=mobilenet_v2", r"^space: the base network is no member of the space: stage1"),
         ("data.test_share=0.9", r"data\.test_share must be in 0\.01\.\.0\.45, but got 0\.9$"),
-        ("reward.beta=0.07", r"^reward: reward\.beta must be a number in -100\.\.0"),
+        ("reward.beta=0.07", r"^reward: reward\.beta must be a number in -10\.\.0"),
         (
             "evaluator.settings.epochs=0",
             r"^evaluator: TrainSettings\.epochs must be an integer in 1",

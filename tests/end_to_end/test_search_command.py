@@ -51,6 +51,10 @@ def test_search_hands_over_a_network_and_goes_on_when_run_again(
     figures = ["number", "reward", "accuracy", "latency_ms"]
     pd.testing.assert_frame_equal(longer.loc[:2, figures], trials[figures])
 
+    longer_final = run_command(search_command("trials=4", "final.epochs=2"))
+    assert longer_final.returncode == 0, longer_final.stderr
+    assert "looked at 3 times in this run" in longer_final.stdout
+
     other = run_command(search_command("trials=4", "seed=5"))
     assert other.returncode == 2
     assert "seed=0, but now it is 5" in other.stderr
@@ -96,8 +100,9 @@ def test_a_sweep_over_targets_makes_a_run_folder_each(
 ) -> None:
     command = [a for a in search_command("trials=1") if not a.startswith(("+target", "name="))]
     command.insert(command.index("nas.search") + 1, "-m")
-    done = run_command([*command, "+target_latency=40ms,50ms"])
-    assert done.returncode == 0, done.stderr
-    for target in (40, 50):
+    done = run_command([*command, "+target_latency=40ms,1us,50ms"])
+    assert done.returncode == 2
+    assert "target_latency=0.001ms cannot be met" in done.stderr
+    for target in (40, 50):  # the impossible one between them stops neither
         summary = json.loads((tmp_path / f"runs/tiny_{target}ms/summary.json").read_text())
         assert summary["latency"]["target_ms"] == target

@@ -98,7 +98,7 @@ def test_interrupted_says_the_best_so_far_and_goes_on(
     assert process.returncode == 130, errors
     assert "best so far" in output
     assert "Traceback" not in output + errors
-    assert (tmp_path / "runs/run/best.yaml").exists()
+    assert (tmp_path / "runs/run/best_so_far.yaml").exists()
     assert (tmp_path / "runs/run/trials.csv").exists()
     finished = _finished(storage)
     done = run_command(search_command(f"trials={len(finished)}"))

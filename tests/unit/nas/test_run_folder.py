@@ -130,3 +130,27 @@ def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         folder.write_json("summary.json", {"ms": float("nan")})
     assert folder.read_json("summary.json") == {"verdict": "met", "ms": [1.5]}
+
+
+def test_a_folder_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds 'precious.txt' and no run"):
+        RunFolder(tmp_path, {"a": 1}, frozenset())
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+    assert not (tmp_path / "config.yaml").exists()
+
+
+def test_discarding_takes_back_only_what_was_new(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "new", {"a": 1}, frozenset()).discard()
+    assert not (tmp_path / "new").exists()
+    kept = RunFolder(tmp_path / "kept", {"a": 1}, frozenset())
+    kept.close()
+    RunFolder(tmp_path / "kept", {"a": 1}, frozenset()).discard()
+    assert (tmp_path / "kept" / "config.yaml").exists()
+
+
+def test_a_section_of_settings_may_change(tmp_path: Path) -> None:
+    RunFolder(tmp_path, {"final": {"epochs": 2}, "finalists": 5}, frozenset({"final"})).close()
+    RunFolder(tmp_path, {"final": {"epochs": 9}, "finalists": 5}, frozenset({"final"})).close()
+    with pytest.raises(ValueError, match="finalists=5, but now it is 6"):
+        RunFolder(tmp_path, {"final": {"epochs": 9}, "finalists": 6}, frozenset({"final"}))

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from latency.table import LatencyTable
 from nas.evaluators import Evaluation
 from nas.reward import PowerReward
-from nas.study import Candidate, SearchLoop, best_of, candidates, open_study, suggest
+from nas.study import Candidate, SearchLoop, candidates, open_study, ranked, suggest
 from nas.training.loop import DivergenceError, StepCallback
 from search_spaces import Architecture
 from search_spaces.blocks import InvertedResidual
@@ -222,12 +222,12 @@ def test_five_failures_in_a_row_stop_the_search(
     assert candidates(study) == []
 
 
-def test_the_best_is_the_earliest_of_the_highest_reward() -> None:
-    def candidate(number: int, reward: float) -> Candidate:
+def test_what_meets_the_target_ranks_first_then_reward_then_age() -> None:
+    def candidate(number: int, reward: float, latency_ms: float = 1.0) -> Candidate:
         return Candidate(
-            number=number, choices={}, reward=reward, accuracy=0.5, latency_ms=1.0, madds=1,
+            number=number, choices={}, reward=reward, accuracy=0.5, latency_ms=latency_ms, madds=1,
             params=1, network=str(number),
         )  # fmt: skip
 
-    found = [candidate(0, 0.1), candidate(1, 0.7), candidate(2, 0.7), candidate(3, -0.2)]
-    assert best_of(found).number == 1
+    found = [candidate(0, 0.1), candidate(1, 0.7), candidate(2, 0.7), candidate(3, 0.9, 2.1)]
+    assert [c.number for c in ranked(found, 2.0)] == [1, 2, 0, 3]

@@ -68,11 +68,12 @@ def make_summary(small_space: SearchSpace, small_table: LatencyTable) -> MakeSum
             Handover(
                 validation_accuracy=0.955,
                 test_accuracy=0.943,
+                tests=1,
                 logit_difference=2e-6,
                 measured=entry,
             ),
             reachable_ms=(6.0, 10.0),
-            trials=20,
+            decided_by={"trials": 20, "finalists": 5, "final": {}},
             command="python -m nas.search target_latency=10ms",
         )
 

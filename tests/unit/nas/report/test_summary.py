@@ -42,7 +42,12 @@ def test_every_figure_is_in_the_summary(make_summary: MakeSummary) -> None:
         "drift_percent": pytest.approx(5.0),
         "reachable_ms": [6.0, 10.0],
     }
-    assert summary["accuracy"] == {"proxy_validation": 0.92, "validation": 0.955, "test": 0.943}
+    assert summary["accuracy"] == {
+        "proxy_validation": 0.92,
+        "validation": 0.955,
+        "test": 0.943,
+        "tests": 1,
+    }
     assert summary["data"] == {
         "name": "digits",
         "train_images": 6,
@@ -78,11 +83,12 @@ def test_the_text_says_what_was_measured_how(make_summary: MakeSummary) -> None:
     text = "\n".join(summary_lines(make_summary(), "runs/small_10ms"))
     for part in (
         "small_10ms on a <fast> CPU",
-        "trial 7 of 20",
+        "trial 7, 20 evaluated",
         "validation 92.0% after proxy training at 24×24, 95.5% trained, at 48×48",
         "test 94.3% (once, 2 images of digits at 48×48)",
         "target 10.00 ms, predicted 9.50 ms, measured 9.80 ms: MET",
-        "median of 40 rounds, ±1.2%; the machine was 5.0 % slower than for the table",
+        "median of 40 rounds, its ratio to the reference ±1.2%",
+        "the machine was 5.0 % slower than for the table",
         "runs/small_10ms/: best.onnx, best.pt",
     ):
         assert part in text
