@@ -37,7 +37,10 @@ class Split:
             if generator is not None and len(chosen) < min(batch_size, len(self)):
                 return
             images = functional.interpolate(
-                self.images[chosen], size=(resolution, resolution), mode="bilinear", antialias=True
+                self.images[chosen],
+                size=(resolution, resolution),
+                mode="bilinear",
+                antialias=resolution < max(self.images.shape[2:]),
             )
             yield images.contiguous(memory_format=torch.channels_last), self.labels[chosen]
 
