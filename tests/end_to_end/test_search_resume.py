@@ -42,7 +42,7 @@ def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        # Where the tests themselves run in the background, SIGINT is ignored, and that is inherited.
+        # Tests that run in the background ignore SIGINT, and their children inherit that.
         preexec_fn=_hear_interrupts,
     )
 
