@@ -4,7 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from search_spaces.architecture import Architecture
-from search_spaces.blocks import Block
+from search_spaces.blocks import (
+    Activation,
+    Block,
+    DepthwiseSeparable,
+    InvertedResidual,
+    Skip,
+    SqueezeExcite,
+)
 from search_spaces.scaling import round_channels
 from search_spaces.seeds import load_seed
 from search_spaces.shapes import TensorShape, output_shape
@@ -83,6 +90,36 @@ def stack_layers(
             )
         )
         for layer in range(base.layers + depth_offset)
+    )
+
+
+def mobile_layer(
+    place: LayerPlace,
+    *,
+    expanded_channels: int | None,
+    kernel: int,
+    activation: Activation,
+    squeeze_excite: SqueezeExcite | None,
+    skip: Skip,
+) -> DepthwiseSeparable | InvertedResidual:
+    """An inverted residual, or a depthwise-separable layer where there is no expansion."""
+    if expanded_channels is None:
+        return DepthwiseSeparable(
+            out_channels=place.out_channels,
+            kernel=kernel,
+            stride=place.stride,
+            activation=activation,
+            squeeze_excite=squeeze_excite,
+            skip=skip,
+        )
+    return InvertedResidual(
+        expanded_channels=expanded_channels,
+        out_channels=place.out_channels,
+        kernel=kernel,
+        stride=place.stride,
+        activation=activation,
+        squeeze_excite=squeeze_excite,
+        skip=skip,
     )
 
 

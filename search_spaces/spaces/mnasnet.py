@@ -17,7 +17,13 @@ from search_spaces.blocks import (
     SqueezeExcite,
 )
 from search_spaces.seeds import load_seed
-from search_spaces.spaces.around import BaseStage, LayerPlace, space_around, stack_layers
+from search_spaces.spaces.around import (
+    BaseStage,
+    LayerPlace,
+    mobile_layer,
+    space_around,
+    stack_layers,
+)
 from search_spaces.spaces.staged import Choices, SearchSpace, Stage
 
 CONV_OPS = ("conv", "separable", "mbconv3", "mbconv6")
@@ -104,20 +110,11 @@ def _layer(activation: Activation, values: Choices, place: LayerPlace) -> Block:
             squeeze_excite=squeeze_excite,
             skip=skip,
         )
-    if conv_op == "separable":
-        return DepthwiseSeparable(
-            out_channels=place.out_channels,
-            kernel=kernel,
-            stride=place.stride,
-            activation=activation,
-            squeeze_excite=squeeze_excite,
-            skip=skip,
-        )
-    return InvertedResidual(
-        expanded_channels=place.input_channels * int(conv_op.removeprefix("mbconv")),
-        out_channels=place.out_channels,
+    factor = conv_op.removeprefix("mbconv")
+    return mobile_layer(
+        place,
+        expanded_channels=None if conv_op == "separable" else place.input_channels * int(factor),
         kernel=kernel,
-        stride=place.stride,
         activation=activation,
         squeeze_excite=squeeze_excite,
         skip=skip,

@@ -15,7 +15,13 @@ from search_spaces.blocks import (
     SqueezeExcite,
 )
 from search_spaces.scaling import round_channels
-from search_spaces.spaces.around import BaseStage, LayerPlace, space_around, stack_layers
+from search_spaces.spaces.around import (
+    BaseStage,
+    LayerPlace,
+    mobile_layer,
+    space_around,
+    stack_layers,
+)
 from search_spaces.spaces.staged import Choice, Choices, SearchSpace, Stage
 
 KERNELS = (3, 5, 7)
@@ -93,20 +99,10 @@ def _layer(values: Choices, place: LayerPlace) -> Block:
     )
     kernel, activation = int(values["kernel"]), Activation(str(values["activation"]))
     skip = Skip.NONE if place.is_first else Skip.IDENTITY
-    if "expansion" not in values:
-        return DepthwiseSeparable(
-            out_channels=place.out_channels,
-            kernel=kernel,
-            stride=place.stride,
-            activation=activation,
-            squeeze_excite=squeeze_excite,
-            skip=skip,
-        )
-    return InvertedResidual(
-        expanded_channels=expanded,
-        out_channels=place.out_channels,
+    return mobile_layer(
+        place,
+        expanded_channels=expanded if "expansion" in values else None,
         kernel=kernel,
-        stride=place.stride,
         activation=activation,
         squeeze_excite=squeeze_excite,
         skip=skip,
