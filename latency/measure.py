@@ -39,10 +39,11 @@ def ensure_table(
         OSError: the table cannot be read or written.
     """
     builders = entry_builders(blocks, networks, batch=settings.batch)
-    held = load_checked(device, path, settings) if _has_header(path) else ()
-    missing = [build for key, build in builders.items() if key not in held]
-    if missing:
-        _run_plan(device, path, missing, settings, on_progress)
+    held = load_checked(device, path, settings) if _has_header(path) else None
+    missing = [build for key, build in builders.items() if held is None or key not in held]
+    if held is not None and not missing:
+        return held
+    _run_plan(device, path, missing, settings, on_progress)
     return load_checked(device, path, settings)
 
 

@@ -45,6 +45,10 @@ Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 
 
+def no_progress(done: int, total: int) -> None:
+    """For those who do not want to know."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureSettings:
     """How a device measures.

@@ -7,7 +7,7 @@ import torch
 
 from latency.devices import Device
 from latency.measure import measure_entries
-from latency.plan import MeasureSettings, PlanEntry
+from latency.plan import MeasureSettings, PlanEntry, no_progress
 from latency.table import Entry
 from nas.console import Terminal
 from nas.data import ImageData
@@ -116,5 +116,5 @@ def _measure_file(
         path,
         [entry],
         measure,
-        lambda done, total: None,  # noqa: ARG005
+        no_progress,
     )[0]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pandas as pd
 from optuna.exceptions import OptunaError
 
 from latency.devices.base import DeviceError
@@ -197,8 +198,10 @@ def _say_best_so_far(
     )
 
 
-def _write_trials(folder: RunFolder, found: list[Candidate]) -> None:
-    folder.write("trials.csv", trial_table(found).to_csv(index=False).encode())
+def _write_trials(folder: RunFolder, found: list[Candidate]) -> pd.DataFrame:
+    table = trial_table(found)
+    folder.write("trials.csv", table.to_csv(index=False).encode())
+    return table
 
 
 def _finish(
@@ -209,7 +212,7 @@ def _finish(
     found: list[Candidate],
     terminal: Terminal,
 ) -> dict[str, Any]:
-    _write_trials(folder, found)
+    trials = _write_trials(folder, found)
     winner = _measure_finalists(search, folder, found, terminal)
     handover = hand_over(
         winner.architecture, search.data, search.settings, search.device, folder, terminal
@@ -227,7 +230,7 @@ def _finish(
     )
     with terminal.progress("drawing the report"):
         figure = draw_pareto(
-            trial_table(found),
+            trials,
             target_ms=search.settings.target_ms,
             winner=winner.candidate.number,
             base=next((c.number for c in found if c.choices == search.space.base_choices), None),

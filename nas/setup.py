@@ -58,7 +58,7 @@ def build_search(config: DictConfig, *, command: str) -> Search:
         sampler: optuna.samplers.BaseSampler = _build("sampler", config.sampler, seed=seed)
         return sampler
 
-    make_sampler(0)
+    make_sampler(0)  # a setting that it does not have shows before anything is measured
     data: ImageData = _build("data", config.data)
     return Search(
         settings=settings,

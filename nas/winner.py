@@ -6,7 +6,7 @@ from pathlib import Path
 
 from latency.devices import Device
 from latency.measure import measure_entries
-from latency.plan import MeasureSettings, Progress, network_entry
+from latency.plan import MeasureSettings, Progress, network_entry, no_progress
 from latency.table import Entry
 from nas.study import Candidate, ranked
 from search_spaces import Architecture
@@ -71,5 +71,5 @@ class NetworkClock:
             path,
             [entry],
             self.settings,
-            lambda done, total: None,  # noqa: ARG005
+            no_progress,
         )[0]
