@@ -1,0 +1,109 @@
+"""A block where it stands: what wrote its input, and the stubs that stand for its neighbours.
+
+A block alone reads a map that a person hands over and pays for bringing it into the runtime's own
+layout; inside a network it does neither. So a block is timed between two stubs: a 1×1 convolution
+from a few channels makes its input inside the runtime, and a global pool consumes its output. The
+stubs alone, on the same map, are a *boundary*. With S the latency of what begins with a stub or
+ends in one,
+
+    network = S(block 1) + Σ over the others of S(block) − S(boundary before it)
+
+in which every stub, and what a run costs by itself, is added and subtracted once.
+"""
+
+from enum import StrEnum
+
+from search_spaces.architecture import Architecture
+from search_spaces.blocks import Block, ClassifierHead
+from search_spaces.lowering import INPUT, LoweredBlock, lower_block
+from search_spaces.ops import Activate, Add, Conv, GlobalPool, Multiply, Op
+from search_spaces.shapes import TensorShape, output_shape
+
+STUB_CHANNELS = 4
+_STUB, _STUB_END = "stub", "stub_end"
+
+
+class After(StrEnum):
+    """What wrote the map that a block reads. It decides the layout that the map is handed over in.
+
+    A runtime keeps the result of a dense or a depthwise convolution in a layout of its own
+    (onnxruntime: NCHWc on x86 and Arm, NHWC where int8), and what else there is in the plain one.
+    """
+
+    IMAGE = "image"
+    CONV = "conv"
+    PLAIN = "plain"
+
+
+def context_after(block: Block, input_shape: TensorShape) -> After:
+    """What the block that follows ``block`` stands after."""
+    lowered = lower_block(block, input_shape)
+    ops = {op.name: op for op in lowered.ops}
+    op: Op | None = lowered.ops[-1]
+    while isinstance(op, Add | Activate):  # they leave the layout as it is
+        op = ops.get(op.inputs[0])
+    if isinstance(op, Conv) and op.groups in (1, op.in_channels):
+        return After.CONV
+    return After.PLAIN
+
+
+def walk_in_context(architecture: Architecture) -> list[tuple[Block, TensorShape, After]]:
+    """Each block of a network with the shape of its input and what wrote that."""
+    steps: list[tuple[Block, TensorShape, After]] = []
+    after = After.IMAGE
+    for block, shape in architecture.walk():
+        steps.append((block, shape, after))
+        after = context_after(block, shape)
+    return steps
+
+
+def between_stubs(block: Block, input_shape: TensorShape, after: After) -> list[LoweredBlock]:
+    """The block with the stubs that its place in a network asks for."""
+    stubs = [] if after is After.IMAGE else [_stub(input_shape, after)]
+    source = stubs[-1].output_name if stubs else INPUT
+    lowered = [*stubs, lower_block(block, input_shape, input_name=source)]
+    if not isinstance(block, ClassifierHead):
+        lowered.append(_end(lowered[-1].output_name, output_shape(block, input_shape)))
+    return lowered
+
+
+def boundary(shape: TensorShape, after: After) -> list[LoweredBlock]:
+    """The stubs alone.
+
+    Raises:
+        ValueError: ``after`` is the image, before which there is nothing.
+    """
+    if after is After.IMAGE:
+        raise ValueError("there is no boundary before the image")
+    stub = _stub(shape, after)
+    return [stub, _end(stub.output_name, shape)]
+
+
+def _stub(shape: TensorShape, after: After) -> LoweredBlock:
+    conv = Conv(
+        name=f"{_STUB}.conv",
+        inputs=(INPUT,),
+        output_shape=shape,
+        in_channels=STUB_CHANNELS,
+        kernel=1,
+        stride=1,
+        groups=1,
+        norm=f"{_STUB}.norm",
+    )
+    ops: list[Op] = [conv]
+    if after is After.PLAIN:
+        # No runtime multiplies a map by one value a channel in a blocked layout.
+        one = TensorShape(shape.channels, 1, 1)
+        pool = GlobalPool(name=f"{_STUB}.pool", inputs=(conv.name,), output_shape=one)
+        ops += [
+            pool,
+            Multiply(name=f"{_STUB}.plain", inputs=(conv.name, pool.name), output_shape=shape),
+        ]
+    source = TensorShape(STUB_CHANNELS, shape.height, shape.width)
+    return LoweredBlock(_STUB, INPUT, source, tuple(ops))
+
+
+def _end(source: str, shape: TensorShape) -> LoweredBlock:
+    pooled = TensorShape(shape.channels, 1, 1)
+    op = GlobalPool(name=f"{_STUB_END}.pool", inputs=(source,), output_shape=pooled)
+    return LoweredBlock(_STUB_END, source, shape, (op,))
