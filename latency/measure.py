@@ -1,49 +1,65 @@
 """Fill a table with what it lacks, and measure whole networks end to end."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from latency.context import After
 from latency.devices.base import Device
-from latency.keys import block_key
+from latency.keys import network_key
 from latency.plan import (
-    REFERENCE_BLOCK,
-    REFERENCE_SHAPE,
     MeasureSettings,
     PlanEntry,
     Progress,
+    boundary_entry,
     entry_builders,
+    no_progress,
+    reference_network,
     write_plan,
 )
-from latency.profile import MAX_FILE_BYTES, PRECISION
+from latency.profile import MAX_FILE_BYTES
 from latency.table import Entry, LatencyTable
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Block
 from search_spaces.shapes import TensorShape
 
+SPEED_TOLERANCE = 0.15
+"""How far the reference may be from its latency in a table that is used again."""
+
+_PROBE = TensorShape(40, 28, 28), After.CONV
+
 
 def ensure_table(
     device: Device,
     path: Path,
-    blocks: Iterable[tuple[Block, TensorShape]],
-    networks: Iterable[Architecture],
+    steps: Iterable[tuple[Block, TensorShape, After]],
+    networks: Mapping[Architecture, str],
     settings: MeasureSettings,
     on_progress: Progress,
+    warn: Callable[[str], None] | None = None,
 ) -> LatencyTable:
     """The table at ``path``, with an entry for every block and network; missing ones are measured.
+
+    Args:
+        steps: blocks in their places.
+        networks: whole networks, and what each is measured for.
+        warn: told where the table is complete and the machine no longer as fast as it says.
 
     Raises:
         TableError: the table there is damaged, or of another device or other settings.
         DeviceError: measuring failed.
         OSError: the table cannot be read or written.
     """
-    builders = entry_builders(blocks, networks, batch=settings.batch)
-    held = load_checked(device, path, settings) if _has_header(path) else None
-    missing = [build for key, build in builders.items() if held is None or key not in held]
-    if held is not None and not missing:
+    builders = entry_builders(steps, networks, settings)
+    held = load_checked(device, path, settings) if has_header(path) else None
+    if held is not None and all(
+        key in held and held.entry(key).rounds >= settings.min_rounds for key in builders
+    ):
+        if warn is not None and (text := _speed_warning(device, held, settings)):
+            warn(text)
         return held
-    _run_plan(device, path, missing, settings, on_progress)
+    run_plan(device, path, list(builders.values()), settings, on_progress)
     return load_checked(device, path, settings)
 
 
@@ -54,9 +70,9 @@ def measure_entries(
     settings: MeasureSettings,
     on_progress: Progress,
 ) -> list[Entry]:
-    """Measure graphs and return their entries, in order. Entries that ``path`` holds are reused."""
+    """Measure graphs and return their entries, in order. Visits that ``path`` holds are reused."""
     builders = [partial(_given, entry) for entry in entries]
-    _run_plan(device, path, builders, settings, on_progress)
+    run_plan(device, path, builders, settings, on_progress)
     table = load_checked(device, path, settings)
     return [table.entry(entry.key) for entry in entries]
 
@@ -69,16 +85,12 @@ def load_checked(device: Device, path: Path, settings: MeasureSettings) -> Laten
     """The table at ``path``, refused if it is of another device or of other settings."""
     table = LatencyTable.load(path)
     table.check(
-        **device.describe(),
-        threads=settings.threads,
-        batch=settings.batch,
-        precision=PRECISION,
-        reference=block_key(REFERENCE_BLOCK, REFERENCE_SHAPE),
+        **device.describe(), **settings.table_fields, reference=network_key(reference_network())
     )
     return table
 
 
-def _has_header(path: Path) -> bool:
+def has_header(path: Path) -> bool:
     """Whether there is a table; a run that was killed at once leaves none, or half a header."""
     if not path.exists():
         return False
@@ -86,14 +98,33 @@ def _has_header(path: Path) -> bool:
         return file.readline(MAX_FILE_BYTES).endswith(b"\n")
 
 
-def _run_plan(
+def run_plan(
     device: Device,
     path: Path,
     builders: Sequence[Callable[[], PlanEntry]],
     settings: MeasureSettings,
     on_progress: Progress,
 ) -> None:
+    """Measure what the table at ``path`` lacks of these entries."""
     with tempfile.TemporaryDirectory(prefix="chronas-") as folder:
         plan = Path(folder) / "plan.zip"
         write_plan(plan, builders, settings, on_progress)
         device.measure(plan, path, on_progress)
+
+
+def _speed_warning(device: Device, table: LatencyTable, settings: MeasureSettings) -> str | None:
+    """What to tell a person whose machine is not as fast as the table says."""
+    shape, after = _PROBE
+    probe = boundary_entry(shape, after, batch=settings.batch, precision=settings.precision)
+    with tempfile.TemporaryDirectory(prefix="chronas-") as folder:
+        path = Path(folder) / "probe.jsonl"
+        run_plan(device, path, [partial(_given, probe)], settings, no_progress)
+        now_ms = LatencyTable.load(path).reference_ms
+    change = now_ms / table.reference_ms - 1
+    if abs(change) <= SPEED_TOLERANCE:
+        return None
+    return (
+        f"this machine is now {abs(change):.0%} {'slower' if change > 0 else 'faster'} than in "
+        f"{table.source}: the reference network takes {now_ms:.2f} ms, and took "
+        f"{table.reference_ms:.2f} ms. If that lasts, measure anew under another file name"
+    )

@@ -11,35 +11,44 @@ import os
 import random
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from latency.keys import OVERHEAD_KEY, block_key, network_key, network_keys
+from latency.context import After, between_stubs, boundary, walk_in_context
+from latency.keys import (
+    block_key,
+    boundary_key,
+    network_boundaries,
+    network_key,
+    network_keys,
+)
 from latency.profile import (
     FORMAT_VERSION,
     MAX_BATCH,
+    MAX_CORES,
     MAX_ROUNDS,
+    MAX_RUNS,
     MAX_THREADS,
-    MIN_ROUNDS,
+    MIN_RUNS,
     PLAN_FORMAT,
 )
 from search_spaces.architecture import Architecture
-from search_spaces.blocks import Activation, Block, InvertedResidual, Skip
-from search_spaces.lowering import LoweredBlock, lower, lower_block
+from search_spaces.blocks import Block
+from search_spaces.lowering import LoweredBlock, lower
 from search_spaces.onnx_graph import build_weightless_onnx
-from search_spaces.ops import Activate
+from search_spaces.precision import Precision
+from search_spaces.seeds import load_seed
 from search_spaces.shapes import TensorShape
 from search_spaces.spaces import SearchSpace
 
-REFERENCE_SHAPE = TensorShape(40, 28, 28)
-REFERENCE_BLOCK = InvertedResidual(
-    expanded_channels=240, out_channels=40, kernel=5, skip=Skip.IDENTITY
-)
-"""What every burst is compared with: a common block of the inverted-residual networks."""
+REFERENCE_SEED, REFERENCE_RESOLUTION = "mobilenet_v3_large", 96
+"""The reference network: its 22 MB of weights leave the caches as a network leaves them, and at
+this size it is soon done."""
 
-CALIBRATION_NETWORKS = 8
+CALIBRATION_NETWORKS = VALIDATION_NETWORKS = 12
+CALIBRATION, VALIDATION = "calibration", "validation"
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -56,69 +65,153 @@ class MeasureSettings:
     Attributes:
         threads: intra-op threads of onnxruntime.
         batch: images a run.
-        min_rounds, max_rounds: bracketed bursts an entry, at least and at most.
+        precision: fp32; int8 (static QDQ quantisation); fp16 where the provider runs it.
+        spinning: whether idle threads of a pool spin, as they do by default in onnxruntime.
+        affinity: the cores that the measuring process is pinned to; None leaves it free.
+        runs: timed runs a visit, each after one of the reference network.
+        min_rounds, max_rounds: visits an entry, at least and at most.
     """
 
     threads: int = 1
     batch: int = 1
-    min_rounds: int = 5
-    max_rounds: int = 7
+    precision: Precision = Precision.FP32
+    spinning: bool = False
+    affinity: Sequence[int] | None = None
+    runs: int = 12
+    min_rounds: int = 3
+    max_rounds: int = 6
 
     def __post_init__(self) -> None:
         for name, low, high in (
             ("threads", 1, MAX_THREADS),
             ("batch", 1, MAX_BATCH),
-            ("min_rounds", MIN_ROUNDS, MAX_ROUNDS),
-            ("max_rounds", MIN_ROUNDS, MAX_ROUNDS),
+            ("runs", MIN_RUNS, MAX_RUNS),
+            ("min_rounds", 1, MAX_ROUNDS),
+            ("max_rounds", 1, MAX_ROUNDS),
         ):
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"{name} must be an integer in {low}..{high}, but got {value!r}")
+            _check_integer(name, getattr(self, name), low, high)
         if self.min_rounds > self.max_rounds:
             raise ValueError(
                 f"min_rounds <= max_rounds must hold, but got min_rounds={self.min_rounds} and "
                 f"max_rounds={self.max_rounds}"
             )
+        if self.precision not in tuple(Precision):
+            names = ", ".join(Precision)
+            raise ValueError(f"precision must be one of {names}, but got {self.precision!r:.80}")
+        if not isinstance(self.spinning, bool):
+            raise ValueError(f"spinning must be true or false, but got {self.spinning!r:.80}")
+        self._check_affinity()
+
+    def _check_affinity(self) -> None:
+        if self.affinity is None:
+            return
+        if isinstance(self.affinity, str) or not 1 <= len(self.affinity) <= MAX_CORES:
+            raise ValueError(
+                f"affinity must be null or a list of cores like [0, 1], but got {self.affinity!r}"
+            )
+        for core in self.affinity:
+            _check_integer("a core of affinity", core, 0, MAX_CORES - 1)
+
+    @property
+    def table_fields(self) -> dict[str, object]:
+        """What of this stands in a table's header, and must be equal where it is used."""
+        return {
+            "threads": self.threads,
+            "spinning": self.spinning,
+            "affinity": None if self.affinity is None else list(self.affinity),
+            "batch": self.batch,
+            "precision": str(self.precision),
+        }
+
+
+def _check_integer(name: str, value: object, low: int, high: int) -> None:
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"{name} must be an integer in {low}..{high}, but got {value!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanEntry:
-    """One graph to be timed. ``parts`` are the keys of a whole network's blocks."""
+    """One graph to be timed.
+
+    Attributes:
+        key: its name in the table.
+        input_shape: of the graph's input, batch first.
+        weights_bytes: how long the file of weights must be.
+        parts, boundaries: of a whole network: the keys that a prediction adds and subtracts.
+        role: of a whole network: what it is measured for.
+        trace: whether to time every node of it as well, in a single visit.
+    """
 
     key: str
     graph: bytes
     input_shape: tuple[int, ...]
     weights_bytes: int = 0
     parts: tuple[str, ...] = ()
+    boundaries: tuple[str, ...] = ()
+    role: str = ""
+    trace: bool = False
 
 
-def block_entry(block: Block, input_shape: TensorShape, *, batch: int = 1) -> PlanEntry:
-    """A block alone, on one input shape."""
-    key = block_key(block, input_shape)
-    return _entry(key, [lower_block(block, input_shape)], batch=batch)
-
-
-def network_entry(architecture: Architecture, *, batch: int = 1) -> PlanEntry:
-    """A whole network, end to end."""
-    return _entry(
-        network_key(architecture),
-        lower(architecture),
+def block_entry(
+    block: Block,
+    input_shape: TensorShape,
+    after: After,
+    *,
+    batch: int = 1,
+    precision: Precision = Precision.FP32,
+) -> PlanEntry:
+    """A block between its stubs."""
+    return graph_entry(
+        block_key(block, input_shape, after),
+        between_stubs(block, input_shape, after),
         batch=batch,
-        parts=network_keys(architecture),
+        precision=precision,
     )
 
 
-def overhead_entry(*, batch: int = 1) -> PlanEntry:
-    """The smallest graph there is, for what a ``session.run`` costs by itself."""
-    shape = TensorShape(1, 1, 1)
-    op = Activate(name="relu", inputs=("input",), output_shape=shape, activation=Activation.RELU)
-    return _entry(OVERHEAD_KEY, [LoweredBlock("overhead", "input", shape, (op,))], batch=batch)
-
-
-def _entry(
-    key: str, blocks: Sequence[LoweredBlock], *, batch: int, parts: tuple[str, ...] = ()
+def boundary_entry(
+    shape: TensorShape, after: After, *, batch: int = 1, precision: Precision = Precision.FP32
 ) -> PlanEntry:
-    model, weights_bytes = build_weightless_onnx(key, blocks, batch=batch)
+    """The stubs alone."""
+    return graph_entry(
+        boundary_key(shape, after), boundary(shape, after), batch=batch, precision=precision
+    )
+
+
+def network_entry(
+    architecture: Architecture,
+    *,
+    batch: int = 1,
+    precision: Precision = Precision.FP32,
+    role: str = "",
+    trace: bool = False,
+) -> PlanEntry:
+    """A whole network, end to end."""
+    return graph_entry(
+        network_key(architecture),
+        lower(architecture),
+        batch=batch,
+        precision=precision,
+        parts=network_keys(architecture),
+        boundaries=network_boundaries(architecture),
+        role=role,
+        trace=trace,
+    )
+
+
+def graph_entry(
+    key: str,
+    blocks: Sequence[LoweredBlock],
+    *,
+    batch: int = 1,
+    precision: Precision = Precision.FP32,
+    parts: tuple[str, ...] = (),
+    boundaries: tuple[str, ...] = (),
+    role: str = "",
+    trace: bool = False,
+) -> PlanEntry:
+    """Any chain of operations under a key of its own."""
+    model, weights_bytes = build_weightless_onnx(key, blocks, batch=batch)  # TODO precision
     shape = blocks[0].input_shape
     return PlanEntry(
         key=key,
@@ -126,33 +219,57 @@ def _entry(
         input_shape=(batch, shape.channels, shape.height, shape.width),
         weights_bytes=weights_bytes,
         parts=parts,
+        boundaries=boundaries,
+        role=role,
+        trace=trace,
     )
 
 
-def calibration_networks(space: SearchSpace) -> list[Architecture]:
-    """The base network and random members: whole networks that the table's scale is fitted on."""
-    rng = random.Random(f"calibration of {space.name}")  # noqa: S311
-    networks = [space.build(space.base_choices)]
-    while len(networks) < CALIBRATION_NETWORKS:
+def reference_network() -> Architecture:
+    """What every timed run follows."""
+    return load_seed(REFERENCE_SEED, resolution=REFERENCE_RESOLUTION)
+
+
+def whole_networks(space: SearchSpace) -> dict[Architecture, str]:
+    """Random members of the space, and what each is measured for.
+
+    The table's scale is fitted on some, the base network among them; its predictions are compared
+    with the others.
+    """
+    rng = random.Random(f"whole networks of {space.name}")  # noqa: S311
+    networks = {space.build(space.base_choices): CALIBRATION}
+    while len(networks) < CALIBRATION_NETWORKS + VALIDATION_NETWORKS:
         choices = {name: rng.choice(values) for name, values in space.choices.items()}
-        networks.append(space.build(choices))
+        role = CALIBRATION if len(networks) < CALIBRATION_NETWORKS else VALIDATION
+        networks.setdefault(space.build(choices), role)
     return networks
 
 
+def steps_of(networks: Iterable[Architecture]) -> list[tuple[Block, TensorShape, After]]:
+    """Every block of the networks in its place, each once."""
+    return list(dict.fromkeys(step for network in networks for step in walk_in_context(network)))
+
+
 def entry_builders(
-    blocks: Iterable[tuple[Block, TensorShape]],
-    networks: Iterable[Architecture],
-    *,
-    batch: int = 1,
+    steps: Iterable[tuple[Block, TensorShape, After]],
+    networks: Mapping[Architecture, str],
+    settings: MeasureSettings,
 ) -> dict[str, Callable[[], PlanEntry]]:
     """What to measure, by key; an entry's graph is built only when it is asked for."""
-    builders: dict[str, Callable[[], PlanEntry]] = {
-        OVERHEAD_KEY: partial(overhead_entry, batch=batch)
-    }
-    for block, shape in blocks:
-        builders[block_key(block, shape)] = partial(block_entry, block, shape, batch=batch)
-    for network in networks:
-        builders[network_key(network)] = partial(network_entry, network, batch=batch)
+    batch, precision = settings.batch, settings.precision
+    builders: dict[str, Callable[[], PlanEntry]] = {}
+    for block, shape, after in steps:
+        if after is not After.IMAGE:
+            builders[boundary_key(shape, after)] = partial(
+                boundary_entry, shape, after, batch=batch, precision=precision
+            )
+        builders[block_key(block, shape, after)] = partial(
+            block_entry, block, shape, after, batch=batch, precision=precision
+        )
+    for network, role in networks.items():
+        builders[network_key(network)] = partial(
+            network_entry, network, batch=batch, precision=precision, role=role
+        )
     return builders
 
 
@@ -174,7 +291,9 @@ def write_plan(
         raise ValueError(f"{path} is there already and is no plan; give another name for the plan")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    reference = block_entry(REFERENCE_BLOCK, REFERENCE_SHAPE, batch=settings.batch)
+    reference = network_entry(
+        reference_network(), batch=settings.batch, precision=settings.precision
+    )
     weights_bytes = reference.weights_bytes
     lines = []
     try:
@@ -187,8 +306,8 @@ def write_plan(
             content = {
                 "format": PLAN_FORMAT,
                 "version": FORMAT_VERSION,
-                "threads": settings.threads,
-                "batch": settings.batch,
+                **settings.table_fields,
+                "runs": settings.runs,
                 "min_rounds": settings.min_rounds,
                 "max_rounds": settings.max_rounds,
                 "weights_bytes": weights_bytes,
@@ -204,8 +323,9 @@ def write_plan(
 def _store(archive: zipfile.ZipFile, name: str, entry: PlanEntry) -> dict[str, object]:
     archive.writestr(name, entry.graph)
     line: dict[str, object] = {"key": entry.key, "graph": name, "input_shape": entry.input_shape}
-    if entry.parts:
-        line["parts"] = entry.parts
+    for name in ("parts", "boundaries", "role", "trace"):
+        if value := getattr(entry, name):
+            line[name] = value
     return line
 
 

@@ -2,10 +2,12 @@
 
     python latency/profile.py PLAN --out TABLE
 
-The machine drifts while a table is measured (other tenants, turbo, heat), so every burst of an
-entry is bracketed by bursts of one fixed reference block and stored as a ratio to it. The table is
-append-only JSON Lines: a header, then a line an entry. Run again, it goes on where it stopped; a
-killed run loses the entry in flight and nothing else. Neither plan nor table is trusted.
+Every timed run of an entry follows a run of the plan's reference network: weights and caches are
+then as cold as inside a network, and the reference says how fast the machine is at that moment.
+Machines drift (other tenants, turbo, heat), so entries are visited in rounds, in random order,
+until their visits agree. The table is append-only JSON Lines: a header, then a line a visit. Run
+again, it goes on where it stopped; a killed run loses the visit in flight and nothing else. Neither
+plan nor table is trusted.
 """
 
 # Run as a script, Python puts this folder first on the path, and this file would shadow the
@@ -19,6 +21,7 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
+import functools
 import gc
 import json
 import math
@@ -31,10 +34,10 @@ import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from statistics import median, quantiles
-from typing import Any, BinaryIO
+from statistics import median, quantiles, stdev
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -46,24 +49,28 @@ except ImportError:  # Windows has no advisory locks of this kind
 
 PLAN_FORMAT = "chronas-plan"
 TABLE_FORMAT = "chronas-latency-table"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WEIGHTS_FILE = "weights.bin"
-PROVIDER = "CPUExecutionProvider"
-PRECISION = "fp32"
+CPU_PROVIDER = "CPUExecutionProvider"
+PRECISIONS = ("fp32", "int8", "fp16")
 
 MAX_FILE_BYTES = 256 << 20
 MAX_GRAPH_BYTES = 256 << 20
 MAX_WEIGHTS_BYTES = 1 << 30
 MAX_INPUT_VALUES = 1 << 28
 MAX_ENTRIES = 1_000_000
-MAX_THREADS = MAX_BATCH = 1024
-MIN_ROUNDS, MAX_ROUNDS = 2, 1000
+MAX_THREADS = MAX_BATCH = MAX_CORES = 1024
+MAX_ROUNDS = 1000
+MIN_RUNS, MAX_RUNS = 3, 1000
+PLAUSIBLE_MS = 1e-9, 1e9
 
-WARM_UP_RUNS = 2
-MIN_BURST_RUNS, MAX_BURST_RUNS = 3, 20
-BURST_SECONDS = 0.0015
 INTERVAL_GOAL = 0.01
-"""An entry is done once the 95 % interval of its ratio is within ±1 %, or at the most rounds."""
+"""An entry is done once its 95 % interval is within ±1 % of it, or of a quarter of the reference
+where that is more: what is small in a network need not be known as well."""
+
+THROTTLE_TRIES = 3
+THROTTLE_PAUSE_SECONDS = 1.0
+TRACE_RUNS = 40
 
 LOCK_SECONDS = 5.0
 HEARTBEAT_SECONDS = 1.5
@@ -81,13 +88,22 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("plan", type=Path, help="plan file, made by `python -m latency.plan`")
-    parser.add_argument("--out", type=Path, required=True, help="table to write, or to go on with")
-    parser.add_argument("--quiet", action="store_true", help="print no progress")
+    add = parser.add_argument
+    add("plan", type=Path, nargs="?", help="plan file, made by `python -m latency.plan`")
+    add("--out", type=Path, help="table to write, or to go on with")
+    add("--describe", action="store_true", help="print what this device is, as JSON, and no more")
+    add("--provider", default=CPU_PROVIDER, help="execution provider of onnxruntime (%(default)s)")
+    add("--quiet", action="store_true", help="print no progress")
     options = parser.parse_args(arguments)
     say: Callable[[str], None] = (lambda _: None) if options.quiet else _print_now
     try:
-        profile(options.plan, options.out, say)
+        if options.describe:
+            _print_now(json.dumps(describe(options.provider)))
+        elif options.plan is None or options.out is None:
+            raise ProfileError("give a plan and --out TABLE; `python -m latency.plan` makes a plan")
+        else:
+            bench = functools.partial(OrtBench, provider=options.provider)
+            profile(options.plan, options.out, say, bench)
     except (ProfileError, OSError) as error:
         print(f"profile.py: error: {error}", file=sys.stderr)
         return 2
@@ -101,42 +117,146 @@ def _print_now(text: str) -> None:
     print(text, flush=True)
 
 
-def profile(plan_path: Path, table_path: Path, say: Callable[[str], None]) -> None:
+def profile(
+    plan_path: Path,
+    table_path: Path,
+    say: Callable[[str], None],
+    make_bench: "Callable[[Plan, Path], Bench]",
+) -> None:
     """Measure what the plan asks for and the table lacks.
+
+    ``make_bench`` is given the plan and an empty folder.
 
     Raises:
         ProfileError: plan or table is torn, hostile, or of another device or other settings.
         OSError: the table cannot be written.
     """
-    with Plan(plan_path) as plan, open_table(table_path, table_header(plan)) as (table, done):
-        missing = [entry for entry in plan.entries if entry["key"] not in done]
-        random.Random(0).shuffle(missing)  # noqa: S311
-        if not missing:
-            return say(f"nothing to measure: all {len(plan.entries)} entries are in {table_path}")
-        with (
-            tempfile.TemporaryDirectory(prefix="chronas-") as folder,
-            heartbeat(len(missing), say) as count,
-        ):
-            bench = Bench(plan, Path(folder))
-            for entry in missing:
-                _append_line(table, bench.measure(entry))
-                count()
+    with Plan(plan_path) as plan, tempfile.TemporaryDirectory(prefix="chronas-") as folder:
+        bench = make_bench(plan, Path(folder))
+        header = table_header(plan, bench.describe())
+        with open_table(table_path, header) as (table, records):
+            rounds = Rounds(plan, records)
+            if not rounds.due():
+                return say(
+                    f"nothing to measure: all {len(plan.entries)} entries are in {table_path}"
+                )
+            started = time.monotonic()
+            with heartbeat(rounds.progress, say) as check:
+                bench.warm_up()
+                while due := rounds.due():
+                    for entry in due:
+                        line = bench.visit(entry)
+                        _append_line(table, line)
+                        rounds.add(line)
+                        check()
+            share = bench.seconds_in_runs / (time.monotonic() - started)
+            say(f"{time.monotonic() - started:.0f} s, {share:.0%} of them inside runs")
     return None
 
 
+class Bench(Protocol):
+    """What times graphs."""
+
+    seconds_in_runs: float
+
+    def describe(self) -> dict[str, Any]:
+        """The header fields ``device``, ``runtime``, ``runtime_version`` and ``provider``."""
+        ...
+
+    def warm_up(self) -> None:
+        """Whatever takes long before the first visit."""
+        ...
+
+    def visit(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Time an entry once more, and return the line for the table."""
+        ...
+
+
+class Rounds:
+    """Which entries are to be visited (again), and how far all is.
+
+    A round visits, in random order, every entry that has fewer than ``min_rounds`` visits, or whose
+    visits do not agree well enough yet and are fewer than ``max_rounds``.
+    """
+
+    def __init__(self, plan: "Plan", records: Iterable[dict[str, Any]]) -> None:
+        self._plan = plan
+        self._visits: dict[str, list[float]] = {entry["key"]: [] for entry in plan.entries}
+        self._references: list[float] = []
+        self._random = random.Random(0)  # noqa: S311
+        self._due = 0
+        self._done = 0
+        for record in records:
+            self._note(record)
+
+    def add(self, line: dict[str, Any]) -> None:
+        self._note(line)
+        self._done += 1
+
+    def _note(self, line: dict[str, Any]) -> None:
+        if line["key"] in self._visits:
+            self._visits[line["key"]].append(line["latency_ms"])
+            self._references.append(line["reference_ms"])
+
+    def due(self) -> list[dict[str, Any]]:
+        """The entries of the next round; none where all is done."""
+        spread = pooled_spread(list(self._visits.values()))
+        least_ms = median(self._references) / 4 if self._references else 0.0
+        due = [entry for entry in self._plan.entries if self._is_due(entry, spread, least_ms)]
+        self._random.shuffle(due)
+        later = (self._min_rounds(entry) - len(self._visits[entry["key"]]) - 1 for entry in due)
+        self._due = self._done + len(due) + sum(max(0, rounds) for rounds in later)
+        return due
+
+    def progress(self) -> tuple[int, int]:
+        """Visits that this run has made, and those that it knows it must make."""
+        return self._done, self._due
+
+    def _is_due(self, entry: dict[str, Any], spread: float, least_ms: float) -> bool:
+        visits = self._visits[entry["key"]]
+        if len(visits) < self._min_rounds(entry):
+            return True
+        if entry.get("trace") or len(visits) >= self._plan.max_rounds:
+            return False
+        middle = median(visits)
+        return middle * half_interval(visits, spread) > INTERVAL_GOAL * max(middle, least_ms)
+
+    def _min_rounds(self, entry: dict[str, Any]) -> int:
+        return 1 if entry.get("trace") else self._plan.min_rounds
+
+
+def pooled_spread(entries: list[list[float]]) -> float:
+    """The usual standard deviation of a visit, relative: the median over entries.
+
+    Every entry is measured in the same way on the same machine, and two or three visits of one
+    alone say little of how much they may differ.
+    """
+    spreads = [stdev(map(math.log, visits)) for visits in entries if len(visits) > 1]
+    return median(spreads) if spreads else 0.0
+
+
+def half_interval(visits: list[float], spread: float) -> float:
+    """Half the 95 % interval of an entry's latency, relative: of ``spread`` or the visits' own."""
+    own = stdev(map(math.log, visits)) if len(visits) > 1 else 0.0
+    return 1.96 * max(own, spread) / len(visits) ** 0.5
+
+
 @contextlib.contextmanager
-def heartbeat(total: int, say: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+def heartbeat(
+    progress: Callable[[], tuple[int, int]], say: Callable[[str], None]
+) -> Iterator[Callable[[], None]]:
     """Says how far the measurement is every other second, however long one run takes.
 
-    Yields what counts an entry as done. It raises OSError where nobody listens any more, because
-    whoever started this is gone: the measurement is to stop then.
+    Yields what raises OSError once nobody listens any more, because whoever started this is gone:
+    the measurement is to stop then.
     """
-    done, started, failures = 0, time.monotonic(), list[OSError]()
+    started, failures = time.monotonic(), list[OSError]()
     stopped = threading.Event()
 
     def report() -> None:
+        done, total = progress()
         left = (time.monotonic() - started) / max(1, done) * (total - done)
-        say(f"measured {done}/{total} entries" + (f", {left:.0f} s left" if done else ""))
+        say(f"measured {done}/{total} visits" + (f", {left:.0f} s left" if done else ""))
 
     def beat() -> None:
         try:
@@ -145,9 +265,7 @@ def heartbeat(total: int, say: Callable[[str], None]) -> Iterator[Callable[[], N
         except OSError as error:
             failures.append(error)
 
-    def count() -> None:
-        nonlocal done
-        done += 1
+    def check() -> None:
         if failures:
             raise failures[0]
 
@@ -155,7 +273,7 @@ def heartbeat(total: int, say: Callable[[str], None]) -> Iterator[Callable[[], N
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:
-        yield count
+        yield check
     finally:
         stopped.set()
         thread.join()
@@ -191,8 +309,14 @@ class Plan:
             raise ValueError("it is of another format or version")
         self.threads = _integer(content, "threads", 1, MAX_THREADS)
         self.batch = _integer(content, "batch", 1, MAX_BATCH)
+        self.precision = _one_of(content, "precision", PRECISIONS)
+        self.spinning = _one_of(content, "spinning", (False, True))
+        self.affinity = content.get("affinity")
+        if self.affinity is not None and not _are_cores(self.affinity):
+            raise ValueError(f"affinity must be a list of cores, but is {self.affinity!r:.80}")
         self.weights_bytes = _integer(content, "weights_bytes", 0, MAX_WEIGHTS_BYTES)
-        self.min_rounds = _integer(content, "min_rounds", MIN_ROUNDS, MAX_ROUNDS)
+        self.runs = _integer(content, "runs", MIN_RUNS, MAX_RUNS)
+        self.min_rounds = _integer(content, "min_rounds", 1, MAX_ROUNDS)
         self.max_rounds = _integer(content, "max_rounds", self.min_rounds, MAX_ROUNDS)
         entries = content.get("entries")
         if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_ENTRIES:
@@ -236,12 +360,30 @@ def _integer(mapping: dict[str, Any], field: str, low: int, high: int) -> int:
     return value
 
 
+def _one_of(mapping: dict[str, Any], field: str, allowed: tuple[Any, ...]) -> Any:
+    value = mapping.get(field)
+    if not any(type(value) is type(option) and value == option for option in allowed):
+        raise ValueError(f"{field} must be one of {allowed}, but is {value!r:.80}")
+    return value
+
+
+def _are_cores(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and 1 <= len(value) <= MAX_CORES
+        and all(type(core) is int and 0 <= core < MAX_CORES for core in value)
+    )
+
+
 def _checked_entry(entry: object) -> dict[str, Any]:
     if not isinstance(entry, dict):
         raise ValueError(f"an entry must be an object, but is {entry!r:.80}")
-    names, parts = [entry.get("key"), entry.get("graph")], entry.get("parts", [])
-    if not isinstance(parts, list) or not all(isinstance(n, str) and n for n in names + parts):
-        raise ValueError(f"key, graph and parts must be names, but the entry is {entry!r:.200}")
+    names = [entry.get("key"), entry.get("graph"), entry.get("role", "-")]
+    if not _are_names(names + _list(entry.get("parts", [])) + _list(entry.get("boundaries", []))):
+        raise ValueError(
+            f"key, graph, role, parts and boundaries must be names, but the entry is {entry!r:.200}"
+        )
+    _one_of({"trace": False, **entry}, "trace", (False, True))
     shape = entry.get("input_shape")
     if (
         not (isinstance(shape, list) and 1 <= len(shape) <= 8)
@@ -319,19 +461,38 @@ def _varint(message: bytes, position: int) -> tuple[int, int]:
     raise ProfileError("a graph of the plan is no ONNX")
 
 
-def table_header(plan: Plan) -> dict[str, Any]:
+def table_header(plan: Plan, described: dict[str, Any]) -> dict[str, Any]:
     """What a table was measured on and with; a table is only ever added to under an equal one."""
     return {
         "format": TABLE_FORMAT,
         "version": FORMAT_VERSION,
+        **described,
+        "threads": plan.threads,
+        "spinning": plan.spinning,
+        "affinity": plan.affinity,
+        "batch": plan.batch,
+        "precision": plan.precision,
+        "reference": plan.reference["key"],
+    }
+
+
+def describe(provider: str = CPU_PROVIDER) -> dict[str, Any]:
+    """The device and the runtime that measures: header fields of a table.
+
+    Raises:
+        ProfileError: this build of onnxruntime lacks the execution provider.
+    """
+    if provider not in ort.get_available_providers():
+        has = ", ".join(ort.get_available_providers())
+        raise ProfileError(
+            f"this onnxruntime {ort.__version__} has no {provider:.80}; it has {has}. Give one of "
+            "these, or install the build that has it (onnxruntime-gpu for CUDA and TensorRT)"
+        )
+    return {
         "device": describe_device(),
         "runtime": "onnxruntime",
         "runtime_version": ort.__version__,
-        "provider": PROVIDER,
-        "threads": plan.threads,
-        "batch": plan.batch,
-        "precision": PRECISION,
-        "reference": plan.reference["key"],
+        "provider": provider,
     }
 
 
@@ -348,12 +509,53 @@ def describe_device() -> dict[str, Any]:
         "machine": platform.machine(),
         "cpu": cpu or platform.processor() or "unknown",
         "cores": os.cpu_count() or 1,
+        "governor": Sensors().governor(),
     }
 
 
+class Sensors:
+    """What Linux says of the processor's state, where it says so; None or 0 elsewhere."""
+
+    def __init__(self, root: Path = Path("/sys")) -> None:
+        cpus = root / "devices/system/cpu"
+        self._governor = cpus / "cpu0/cpufreq/scaling_governor"
+        self._frequencies = sorted(cpus.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
+        self._throttles = sorted(cpus.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
+        self._temperatures = sorted((root / "class/thermal").glob("thermal_zone*/temp"))
+
+    def governor(self) -> str | None:
+        """The frequency governor: ``performance``, ``powersave``, …"""
+        try:
+            return self._governor.read_text(encoding="ascii").strip()[:40]
+        except (OSError, ValueError):
+            return None
+
+    def throttled(self) -> int:
+        """How often the processor was slowed down for heat since it was booted."""
+        return int(sum(self._numbers(self._throttles)))
+
+    def readings(self) -> dict[str, float]:
+        """``mhz``, of the fastest core now, and ``celsius``, of the hottest zone."""
+        found = {
+            "mhz": max(self._numbers(self._frequencies), default=0.0) / 1e3,
+            "celsius": max(self._numbers(self._temperatures), default=0.0) / 1e3,
+        }
+        return {name: value for name, value in found.items() if value > 0}
+
+    @staticmethod
+    def _numbers(files: list[Path]) -> list[float]:
+        numbers = []
+        for file in files:
+            with contextlib.suppress(OSError, ValueError):
+                numbers.append(float(file.read_text(encoding="ascii")))
+        return numbers
+
+
 @contextlib.contextmanager
-def open_table(path: Path, header: dict[str, Any]) -> Iterator[tuple[BinaryIO, set[str]]]:
-    """The table, ready to be appended to, and the keys it holds. A torn last line is cut off."""
+def open_table(
+    path: Path, header: dict[str, Any]
+) -> Iterator[tuple[BinaryIO, list[dict[str, Any]]]]:
+    """The table, ready to be appended to, and the visits it holds. A torn last line is cut off."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as table:
         _lock(table, path)
@@ -366,14 +568,14 @@ def open_table(path: Path, header: dict[str, Any]) -> Iterator[tuple[BinaryIO, s
         table.truncate(content.rfind(b"\n") + 1)
         if not records:
             _append_line(table, header)
-        yield table, {record["key"] for record in records[1:]}
+        yield table, records[1:]
 
 
 def parse_table(path: Path, content: bytes) -> list[dict[str, Any]]:
-    """A table's header and entries. A torn last line, which a killed run may leave, is left out.
+    """A table's header and visits. A torn last line, which a killed run may leave, is left out.
 
     Raises:
-        ProfileError: it is no table, or a line elsewhere is damaged or repeats another's key.
+        ProfileError: it is no table, or a line elsewhere is damaged or repeats another.
     """
     whole, start = content[: content.rfind(b"\n") + 1], json.dumps({"format": TABLE_FORMAT})[:-1]
     if len(content) > MAX_FILE_BYTES:
@@ -382,18 +584,17 @@ def parse_table(path: Path, content: bytes) -> list[dict[str, Any]]:
     if not whole and content[: len(start)] != start.encode()[: len(content)]:
         raise ProfileError(f"{path} is no latency table; give another file")
     records: list[dict[str, Any]] = []
-    seen: dict[str, int] = {}
+    seen: dict[tuple[str, float], int] = {}
     for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
         try:
             record = _parse_json(line)
-            key = record.get("key")
             if number == 1:
                 if (record.get("format"), record.get("version")) != (TABLE_FORMAT, FORMAT_VERSION):
                     raise ValueError("no header of a latency table of this version")
-            elif not isinstance(key, str) or not key:
-                raise ValueError(f"key must be a name, but is {key!r:.80}")
-            elif seen.setdefault(key, number) != number:
-                raise ValueError(f"repeats line {seen[key]}")
+            else:
+                visit = check_visit(record)
+                if seen.setdefault(visit, number) != number:
+                    raise ValueError(f"repeats line {seen[visit]}")
         except ValueError as error:
             hint = "delete the line to measure it again"
             if number == 1:
@@ -401,6 +602,61 @@ def parse_table(path: Path, content: bytes) -> list[dict[str, Any]]:
             raise ProfileError(f"{path}, line {number}: {error}; {hint}") from None
         records.append(record)
     return records
+
+
+_VISIT_NUMBERS = {
+    "latency_ms": PLAUSIBLE_MS,
+    "median_ms": PLAUSIBLE_MS,
+    "reference_ms": PLAUSIBLE_MS,
+    "runs": (1, MAX_RUNS),
+    "at_s": (0.0, 1e11),
+}
+_VISIT_OPTIONAL = {"mhz": (0.0, 1e6), "celsius": (0.0, 1e3), "throttled": (0, 1e9)}
+
+
+def check_visit(record: dict[str, Any]) -> tuple[str, float]:
+    """What tells a visit from all others: its entry's key and its time.
+
+    Raises:
+        ValueError: a field is missing, unknown or impossible.
+    """
+    key, role = record.get("key"), record.get("role", "-")
+    if not isinstance(key, str) or not key or not isinstance(role, str):
+        raise ValueError(f"key and role must be names, but are {key!r:.80} and {role!r:.80}")
+    for name, (low, high) in {**_VISIT_NUMBERS, **_VISIT_OPTIONAL}.items():
+        if name in _VISIT_OPTIONAL and name not in record:
+            continue
+        value = record.get(name)
+        # A bool is an int to Python, but no latency.
+        if not isinstance(value, int | float) or type(value) is bool or not low <= value <= high:
+            raise ValueError(f"{name} must be a number in {low:g}..{high:g}, but is {value!r:.40}")
+    parts, boundaries = record.get("parts", []), record.get("boundaries", [])
+    if not _are_names(parts) or not _are_names(boundaries):
+        raise ValueError("parts and boundaries must be lists of keys")
+    if parts and len(parts) != len(boundaries) + 1:
+        raise ValueError(f"has {len(parts)} parts and {len(boundaries)} boundaries between them")
+    if not all(_is_op(op) for op in _list(record.get("ops", []))):
+        raise ValueError("ops must be a list of [node, operator, milliseconds]")
+    known = {"key", "role", "parts", "boundaries", "ops", *_VISIT_NUMBERS, *_VISIT_OPTIONAL}
+    if unknown := sorted(record.keys() - known):
+        raise ValueError(f"has the unknown field {unknown[0]!r:.40}")
+    return key, record["at_s"]
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) and name for name in value)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [None]
+
+
+def _is_op(op: object) -> bool:
+    return (
+        isinstance(op, list)
+        and [type(item) for item in op] == [str, str, float]
+        and 0.0 <= op[2] <= PLAUSIBLE_MS[1]
+    )
 
 
 def _lock(table: BinaryIO, path: Path) -> None:
@@ -430,72 +686,141 @@ def difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     )
 
 
-class Bench:
-    """Times graphs beside the plan's reference block."""
+class OrtBench:
+    """Times graphs with onnxruntime, each run after one of the plan's reference network."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: Plan, folder: Path, provider: str = CPU_PROVIDER) -> None:
+        self.seconds_in_runs = 0.0
         self._plan = plan
+        self._provider = provider
         self._folder = folder
         self._random = np.random.default_rng(0)
-        with (folder / WEIGHTS_FILE).open("wb") as file:
-            for _ in range(0, plan.weights_bytes, WEIGHTS_CHUNK_BYTES):
+        self._sensors = Sensors()
+
+    def describe(self) -> dict[str, Any]:
+        return describe(self._provider)
+
+    def warm_up(self) -> None:
+        if self._plan.affinity is not None:
+            _pin(self._plan.affinity)
+        with (self._folder / WEIGHTS_FILE).open("wb") as file:
+            for _ in range(0, self._plan.weights_bytes, WEIGHTS_CHUNK_BYTES):
                 values = self._random.random(WEIGHTS_CHUNK_BYTES // 4, np.float32)
                 file.write((values * np.float32(0.2) - np.float32(0.1)).tobytes())
-        with _failures_of(plan.reference):
-            self._reference = self._runner(plan.reference)
-            self._reference_runs = self._burst_runs(self._reference)
+        with _failures_of(self._plan.reference):
+            self._reference = self._runner(self._plan.reference)
+            for _ in range(self._plan.runs):
+                self._timed(self._reference)
 
-    def measure(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """The entry's line for the table: its latency as a ratio to the reference, with spread."""
-        ratios: list[float] = []
-        latencies: list[float] = []
+    def visit(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """A visit, repeated where the processor was slowed down for heat meanwhile."""
+        for attempt in range(THROTTLE_TRIES):
+            before = self._sensors.throttled()
+            line = self._visit(entry)
+            throttled = self._sensors.throttled() - before
+            if not throttled:
+                return line
+            time.sleep(THROTTLE_PAUSE_SECONDS * 2**attempt)
+        return {**line, "throttled": throttled}
+
+    def _visit(self, entry: dict[str, Any]) -> dict[str, Any]:
+        samples: list[float] = []
+        references: list[float] = []
         gc.disable()
         try:
             with _failures_of(entry):
                 run = self._runner(entry)
-                runs = self._burst_runs(run)
-                references = [_burst(self._reference, self._reference_runs)]
-                while not self._enough(ratios):
-                    latencies.append(_burst(run, runs))
-                    references.append(_burst(self._reference, self._reference_runs))
-                    ratios.append(2 * latencies[-1] / (references[-2] + references[-1]))
+                for _ in range(self._plan.runs):
+                    references.append(self._timed(self._reference))
+                    samples.append(self._timed(run))
+                extra = {"ops": self._trace(entry)} if entry.get("trace") else {}
         finally:
             gc.enable()
-        return {
-            "key": entry["key"],
-            "ratio": median(ratios),
-            "interval": _interval(ratios),
-            "rounds": len(ratios),
-            "latency_ms": 1e3 * median(latencies),
-            "reference_ms": 1e3 * median(references),
-            **({"parts": entry["parts"]} if "parts" in entry else {}),
-        }
+        return visit_line(entry, samples, references) | extra | self._sensors.readings()
 
-    def _runner(self, entry: dict[str, Any]) -> Callable[[], object]:
+    def _timed(self, run: Callable[[], object]) -> float:
+        """The seconds of one run."""
+        started = time.perf_counter_ns()
+        run()
+        seconds = max(1, time.perf_counter_ns() - started) * 1e-9
+        self.seconds_in_runs += seconds
+        return seconds
+
+    def _runner(
+        self, entry: dict[str, Any], options: "ort.SessionOptions | None" = None
+    ) -> Callable[[], object]:
+        return self._session(entry, options or self._options())[1]
+
+    def _session(
+        self, entry: dict[str, Any], options: "ort.SessionOptions"
+    ) -> "tuple[ort.InferenceSession, Callable[[], object]]":
+        path = self._folder / "graph.onnx"
+        path.write_bytes(self._plan.graph(entry))
+        session = ort.InferenceSession(path, options, providers=[self._provider])
+        image = self._random.random(entry["input_shape"], np.float32)
+        feed = {session.get_inputs()[0].name: image}
+        run: Callable[[], object] = lambda: session.run(None, feed)  # noqa: E731
+        self._timed(run)  # the first run allocates
+        return session, run
+
+    def _options(self) -> "ort.SessionOptions":
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._plan.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         # A pool that spins while the other session runs would take its core.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        path = self._folder / "graph.onnx"
-        path.write_bytes(self._plan.graph(entry))
-        session = ort.InferenceSession(path, options, providers=[PROVIDER])
-        image = self._random.random(entry["input_shape"], np.float32)
-        feed = {session.get_inputs()[0].name: image}
-        run: Callable[[], object] = lambda: session.run(None, feed)  # noqa: E731
-        run()
-        return run
+        spinning = "1" if self._plan.spinning else "0"
+        options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
+        return options
 
-    def _enough(self, ratios: list[float]) -> bool:
-        if len(ratios) < self._plan.min_rounds:
-            return False
-        return len(ratios) >= self._plan.max_rounds or _interval(ratios) <= INTERVAL_GOAL
+    def _trace(self, entry: dict[str, Any]) -> list[list[Any]]:
+        """``[node, operator, milliseconds]`` of every node that the runtime runs, in order."""
+        options = self._options()
+        options.enable_profiling = True
+        options.profile_file_prefix = str(self._folder / "trace")
+        session, run = self._session(entry, options)
+        for _ in range(TRACE_RUNS):
+            self._timed(self._reference)
+            self._timed(run)
+        file = Path(session.end_profiling())
+        events = json.loads(file.read_text(encoding="utf-8"))
+        file.unlink()
+        kernels: dict[tuple[str, str], list[float]] = {}
+        for event in events:
+            name = str(event.get("name", ""))
+            if event.get("cat") == "Node" and name.endswith("_kernel_time"):
+                node = name.removesuffix("_kernel_time"), str(event["args"]["op_name"])
+                kernels.setdefault(node, []).append(event["dur"])
+        return [[*node, 1e-3 * lower_quartile(times)] for node, times in kernels.items()]
 
-    @staticmethod
-    def _burst_runs(run: Callable[[], object]) -> int:
-        seconds = min(_burst(run, 1) for _ in range(WARM_UP_RUNS))
-        return max(MIN_BURST_RUNS, min(MAX_BURST_RUNS, round(BURST_SECONDS / seconds)))
+
+def visit_line(
+    entry: dict[str, Any], samples: list[float], references: list[float]
+) -> dict[str, Any]:
+    """A line for the table, of the seconds that runs of the entry and of the reference took."""
+    return {
+        "key": entry["key"],
+        "latency_ms": 1e3 * lower_quartile(samples),
+        "median_ms": 1e3 * median(samples),
+        "runs": len(samples),
+        "reference_ms": 1e3 * lower_quartile(references),
+        "at_s": round(time.time(), 3),
+        **{name: entry[name] for name in ("role", "parts", "boundaries") if name in entry},
+    }
+
+
+def lower_quartile(values: list[float]) -> float:
+    """What a run takes where little else happens on the machine; medians drift more."""
+    return quantiles(values, n=4, method="inclusive")[0] if len(values) > 1 else values[0]
+
+
+def _pin(cores: list[int]) -> None:
+    if not hasattr(os, "sched_setaffinity"):
+        raise ProfileError(f"{platform.system()} cannot pin a process to cores; plan without")
+    try:
+        os.sched_setaffinity(0, cores)
+    except (OSError, ValueError) as error:
+        raise ProfileError(f"cannot pin this process to the cores {cores}: {error}") from None
 
 
 @contextlib.contextmanager
@@ -507,22 +832,6 @@ def _failures_of(entry: dict[str, Any]) -> Iterator[None]:
     except Exception as error:
         # onnxruntime's exceptions share no base class but Exception.
         raise ProfileError(f"cannot run {entry['key']!r:.120}: {error!r:.300}") from None
-
-
-def _burst(run: Callable[[], object], runs: int) -> float:
-    """The median seconds of ``runs`` successive runs."""
-    seconds = []
-    for _ in range(runs):
-        started = time.perf_counter_ns()
-        run()
-        seconds.append(max(1, time.perf_counter_ns() - started))
-    return median(seconds) * 1e-9
-
-
-def _interval(ratios: list[float]) -> float:
-    """Half the 95 % interval of the median, relative to it (McGill et al., 1978)."""
-    low, _, high = quantiles(ratios, n=4, method="inclusive")
-    return float(1.57 * (high - low) / (len(ratios) ** 0.5 * median(ratios)))
 
 
 def _stop_once(*_: object) -> None:

@@ -4,27 +4,33 @@ A missing entry raises and says which command measures it: never a default, neve
 interpolated. A table of another device, runtime, thread count, batch or precision is refused.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from latency.keys import OVERHEAD_KEY, block_key, network_keys
-from latency.profile import MAX_FILE_BYTES, ProfileError, difference, parse_table
+from latency.context import After, walk_in_context
+from latency.drift import corrected
+from latency.fidelity import Fidelity, fidelity
+from latency.keys import block_key, boundary_key
+from latency.plan import CALIBRATION, VALIDATION
+from latency.profile import (
+    MAX_FILE_BYTES,
+    ProfileError,
+    difference,
+    half_interval,
+    parse_table,
+    pooled_spread,
+)
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Block
 from search_spaces.shapes import TensorShape
 
-PLAUSIBLE = 1e-9, 1e9
-"""Every number of an entry lies in between; what does not was not measured."""
-
-PLAUSIBLE_SCALE = 0.1, 10.0
+PS_PER_MS = 1e9
+PLAUSIBLE_SCALE = 0.2, 5.0
 """Whole networks over the sum of their blocks."""
-
-PLAUSIBLE_DRIFT = 100.0
-"""How far an entry's ratio may be from that of its two latencies, which drift and it does not."""
 
 
 class TableError(ValueError):
@@ -40,21 +46,44 @@ class Entry:
     """One measured graph.
 
     Attributes:
-        ratio: its latency over the reference block's, median of the rounds.
-        interval: half the 95 % interval of that median, relative.
-        rounds: how many bracketed bursts.
-        latency_ms: median of what the clock said, drift and all.
-        reference_ms: the reference block's latency beside it.
-        parts: the keys of the blocks, where the graph is a whole network.
+        latency_ms: median over the visits of their lower quartiles, at the machine's median speed.
+        median_ms: median over the visits of their medians: what the clock said, drift and all.
+        interval: half the 95 % interval of ``latency_ms``, relative.
+        rounds: how many visits.
+        runs: how many timed runs in all of them.
+        drift: the reference's slowest visit beside this entry over its fastest.
+        reference_ms: the reference network's latency beside it, median of the visits.
+        parts, boundaries: of a whole network: the keys that a prediction adds and subtracts.
+        role: of a whole network: what it was measured for.
+        halves_ms: the latency of the earlier and of the later half of the visits.
+        ops: (node, operator, milliseconds) of every node, where they were timed.
     """
 
     key: str
-    ratio: float
+    latency_ms: float
+    median_ms: float
     interval: float
     rounds: int
-    latency_ms: float
+    runs: int
+    drift: float
     reference_ms: float
     parts: tuple[str, ...] = ()
+    boundaries: tuple[str, ...] = ()
+    role: str = ""
+    halves_ms: tuple[float, float] | None = None
+    ops: tuple[tuple[str, str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """A table's predictions of whole networks that it was not fitted on, against the clock.
+
+    ``noise`` compares the earlier half of the same networks' visits with the later one: no
+    prediction can be expected to agree better than that.
+    """
+
+    prediction: Fidelity
+    noise: Fidelity
 
 
 class LatencyTable:
@@ -73,22 +102,19 @@ class LatencyTable:
             TableError: it is no table, or a line elsewhere is damaged or impossible.
             OSError: the file cannot be read.
         """
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        try:
-            records = parse_table(path, content)
-        except ProfileError as error:
-            raise TableError(str(error)) from None
-        if not records:
-            raise TableError(f"{path} holds no table yet; measure one into it")
-        entries = [_parse_entry(path, n, record) for n, record in enumerate(records[1:], start=2)]
-        return cls(records[0], entries, str(path))
+        header, visits = read_visits(path)
+        return cls(header, aggregate(visits), str(path))
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __contains__(self, key: str) -> bool:
         return key in self._entries
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """All entries, in the order of their first visits."""
+        return tuple(self._entries.values())
 
     def entry(self, key: str) -> Entry:
         """The entry called ``key``; ``MissingEntryError`` if the table lacks it."""
@@ -116,25 +142,18 @@ class LatencyTable:
 
     @cached_property
     def reference_ms(self) -> float:
-        """The reference block's latency: the median over all entries' brackets."""
-        return median(entry.reference_ms for entry in self._entries.values())
-
-    @cached_property
-    def overhead_ms(self) -> float:
-        """What a ``session.run`` costs by itself: a network pays it once, every block paid it."""
-        return self.entry(OVERHEAD_KEY).ratio * self.reference_ms
+        """The reference network's latency beside blocks, median over the entries."""
+        blocks = [entry for entry in self._entries.values() if not entry.parts]
+        return median(entry.reference_ms for entry in blocks or self._entries.values())
 
     @cached_property
     def scale(self) -> float:
-        """Whole networks over the sum of their blocks, median of the networks in the table.
+        """Whole networks over the sum of their blocks, median of those measured for calibration.
 
-        A block alone finds its weights in the cache and pays its own layout reorders, so a sum is
-        off by a few per cent, the same way for all. 1 where the table holds no whole network.
+        1 where the table holds none.
         """
         scales = [
-            self._net_ms(entry.key) / max(self._sum_ms(entry.parts), PLAUSIBLE[0])
-            for entry in self._entries.values()
-            if entry.parts and all(part in self for part in entry.parts)
+            entry.latency_ms / self._sum_ms(entry) for entry in self._whole_networks(CALIBRATION)
         ]
         scale = median(scales) if scales else 1.0
         low, high = PLAUSIBLE_SCALE
@@ -145,53 +164,97 @@ class LatencyTable:
             )
         return scale
 
-    def block_latency_ms(self, block: Block, input_shape: TensorShape) -> float:
-        """What the block adds to a network's latency."""
-        return self.scale * self._net_ms(block_key(block, input_shape))
+    def validation(self) -> Validation | None:
+        """How well the networks that are there for it are predicted; None where none are."""
+        networks = self._whole_networks(VALIDATION)
+        halves = [entry.halves_ms for entry in networks if entry.halves_ms is not None]
+        if not halves:
+            return None
+        return Validation(
+            prediction=fidelity(
+                [self.scale * self._sum_ms(entry) for entry in networks],
+                [entry.latency_ms for entry in networks],
+            ),
+            noise=fidelity([early for early, _ in halves], [late for _, late in halves]),
+        )
+
+    def block_cost_ps(self, block: Block, input_shape: TensorShape, after: After) -> int:
+        """What the block adds to a network, in picoseconds: a sum of integers is exact."""
+        latency_ms = self.entry(block_key(block, input_shape, after)).latency_ms
+        if after is not After.IMAGE:
+            latency_ms -= self.entry(boundary_key(input_shape, after)).latency_ms
+        return round(self.scale * max(0.0, latency_ms) * PS_PER_MS)
 
     def network_latency_ms(self, architecture: Architecture) -> float:
         """The predicted latency of a whole network, end to end."""
-        return self.overhead_ms + self.scale * self._sum_ms(network_keys(architecture))
+        return sum(self.block_cost_ps(*step) for step in walk_in_context(architecture)) / PS_PER_MS
 
-    def _sum_ms(self, keys: Iterable[str]) -> float:
-        return sum(self._net_ms(key) for key in keys)
+    def _whole_networks(self, role: str) -> list[Entry]:
+        return [
+            entry
+            for entry in self._entries.values()
+            if entry.role == role and all(key in self for key in entry.parts + entry.boundaries)
+        ]
 
-    def _net_ms(self, key: str) -> float:
-        """Without what a ``session.run`` costs by itself."""
-        return max(0.0, self.entry(key).ratio * self.reference_ms - self.overhead_ms)
+    def _sum_ms(self, network: Entry) -> float:
+        """The sum of a whole network's blocks, without the scale."""
+        first, *others = (self._entries[key].latency_ms for key in network.parts)
+        boundaries = (self._entries[key].latency_ms for key in network.boundaries)
+        return first + sum(max(0.0, a - b) for a, b in zip(others, boundaries, strict=True))
 
 
-def _parse_entry(path: Path, number: int, record: Mapping[str, Any]) -> Entry:
+def read_visits(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A table file's header and lines.
+
+    Raises:
+        TableError: it is no table, or a line that is not the last is damaged or impossible.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
     try:
-        _check_names(record)
-        for name in ("ratio", "latency_ms", "reference_ms", "interval"):
-            _check_number(name, record[name], low=0.0 if name == "interval" else PLAUSIBLE[0])
-        if type(record["rounds"]) is not int or not 1 <= record["rounds"] <= PLAUSIBLE[1]:
-            raise ValueError(f"rounds must be a positive integer, but is {record['rounds']!r:.40}")
-        entry = Entry(**{**record, "parts": tuple(record.get("parts", ()))})
-        drift = entry.ratio * entry.reference_ms / entry.latency_ms
-        if not 1 / PLAUSIBLE_DRIFT <= drift <= PLAUSIBLE_DRIFT:
-            raise ValueError("ratio, latency_ms and reference_ms contradict each other")
-    except ValueError as error:
-        raise TableError(
-            f"{path}, line {number}: {error}; delete the line to measure it again"
-        ) from None
-    return entry
+        records = parse_table(path, content)
+    except ProfileError as error:
+        raise TableError(str(error)) from None
+    if not records:
+        raise TableError(f"{path} holds no table yet; measure one into it")
+    return records[0], records[1:]
 
 
-def _check_names(record: Mapping[str, Any]) -> None:
-    required = {field.name for field in fields(Entry) if field.default is MISSING}
-    if missing := sorted(required - record.keys()):
-        raise ValueError(f"lacks {missing[0]!r}")
-    if unknown := sorted(record.keys() - required - {"parts"}):
-        raise ValueError(f"has the unknown field {unknown[0]!r:.40}")
-    parts = record.get("parts", [])
-    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-        raise ValueError(f"parts must be a list of keys, but is {parts!r:.80}")
+def aggregate(visits: Iterable[Mapping[str, Any]]) -> list[Entry]:
+    """A table's lines → its entries."""
+    by_key: dict[str, list[Mapping[str, Any]]] = {}
+    for visit in visits:
+        by_key.setdefault(visit["key"], []).append(visit)
+    groups = [sorted(group, key=lambda visit: visit["at_s"]) for group in by_key.values()]
+    latencies = corrected(
+        [[visit["latency_ms"] for visit in group] for group in groups],
+        [[visit["at_s"] for visit in group] for group in groups],
+        [[visit["reference_ms"] for visit in group] for group in groups],
+        is_block=["parts" not in group[0] for group in groups],
+    )
+    spread = pooled_spread([values.tolist() for values in latencies])
+    return [
+        _entry(group, values.tolist(), spread)
+        for group, values in zip(groups, latencies, strict=True)
+    ]
 
 
-def _check_number(name: str, value: object, low: float) -> None:
-    high = PLAUSIBLE[1]
-    # A bool is an int to Python, but no latency.
-    if type(value) not in (int, float) or not low <= value <= high:  # type: ignore[operator]
-        raise ValueError(f"{name} must be a number in {low:g}..{high:g}, but is {value!r:.40}")
+def _entry(visits: Sequence[Mapping[str, Any]], latencies: Sequence[float], spread: float) -> Entry:
+    last, middle = visits[-1], len(latencies) // 2
+    references = [visit["reference_ms"] for visit in visits]
+    return Entry(
+        key=last["key"],
+        latency_ms=median(latencies),
+        median_ms=median(visit["median_ms"] for visit in visits),
+        interval=half_interval(list(latencies), spread),
+        rounds=len(visits),
+        runs=sum(int(visit["runs"]) for visit in visits),
+        drift=max(references) / min(references),
+        reference_ms=median(references),
+        parts=tuple(last.get("parts", ())),
+        boundaries=tuple(last.get("boundaries", ())),
+        role=last.get("role", ""),
+        halves_ms=((median(latencies[:middle]), median(latencies[middle:])) if middle else None),
+        ops=tuple(tuple(op) for op in last.get("ops", ())),
+    )

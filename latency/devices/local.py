@@ -7,12 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-
 import latency.profile
 from latency.devices.base import DeviceError
 from latency.plan import Progress
-from latency.profile import PROVIDER, describe_device
+from latency.profile import describe
 
 _STOP_SECONDS = 5.0
 
@@ -21,12 +19,7 @@ class LocalDevice:
     """Measures on the machine that this process runs on."""
 
     def describe(self) -> dict[str, Any]:
-        return {
-            "device": describe_device(),
-            "runtime": "onnxruntime",
-            "runtime_version": onnxruntime.__version__,
-            "provider": PROVIDER,
-        }
+        return describe()
 
     def measure(self, plan: Path, table: Path, on_progress: Progress) -> None:
         command = [sys.executable, latency.profile.__file__, str(plan), "--out", str(table)]
