@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from latency.context import After, between_stubs, boundary, walk_in_context
 from latency.keys import (
@@ -140,6 +141,7 @@ class PlanEntry:
         parts, boundaries: of a whole network: the keys that a prediction adds and subtracts.
         role: of a whole network: what it is measured for.
         trace: whether to time every node of it as well, in a single visit.
+        alone: whether its runs follow each other instead of runs of the reference network.
     """
 
     key: str
@@ -150,6 +152,7 @@ class PlanEntry:
     boundaries: tuple[str, ...] = ()
     role: str = ""
     trace: bool = False
+    alone: bool = False
 
 
 def block_entry(
@@ -205,12 +208,9 @@ def graph_entry(
     *,
     batch: int = 1,
     precision: Precision = Precision.FP32,
-    parts: tuple[str, ...] = (),
-    boundaries: tuple[str, ...] = (),
-    role: str = "",
-    trace: bool = False,
+    **fields: Any,
 ) -> PlanEntry:
-    """Any chain of operations under a key of its own."""
+    """Any chain of operations, under a key of its own; ``fields`` are other fields of the entry."""
     model, weights_bytes = build_weightless_onnx(key, blocks, batch=batch)  # TODO precision
     shape = blocks[0].input_shape
     return PlanEntry(
@@ -218,10 +218,7 @@ def graph_entry(
         graph=model.SerializeToString(),
         input_shape=(batch, shape.channels, shape.height, shape.width),
         weights_bytes=weights_bytes,
-        parts=parts,
-        boundaries=boundaries,
-        role=role,
-        trace=trace,
+        **fields,
     )
 
 
@@ -323,7 +320,7 @@ def write_plan(
 def _store(archive: zipfile.ZipFile, name: str, entry: PlanEntry) -> dict[str, object]:
     archive.writestr(name, entry.graph)
     line: dict[str, object] = {"key": entry.key, "graph": name, "input_shape": entry.input_shape}
-    for name in ("parts", "boundaries", "role", "trace"):
+    for name in ("parts", "boundaries", "role", "trace", "alone"):
         if value := getattr(entry, name):
             line[name] = value
     return line

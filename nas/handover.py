@@ -9,7 +9,7 @@ from latency.devices import Device
 from latency.measure import measure_entries
 from latency.plan import MeasureSettings, PlanEntry, no_progress
 from latency.table import Entry
-from nas.console import Terminal
+from latency.console import Terminal
 from nas.data import ImageData
 from nas.export import export_onnx
 from nas.run_folder import RunFolder

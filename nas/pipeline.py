@@ -16,7 +16,7 @@ from latency.measure import ensure_table
 from latency.plan import calibration_networks
 from latency.reach import reachable_range_ms
 from latency.table import LatencyTable
-from nas.console import Terminal
+from latency.console import Terminal
 from nas.export import ExportError
 from nas.handover import hand_over
 from nas.report.figures import draw_pareto

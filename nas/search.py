@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from nas.console import Terminal
+from latency.console import Terminal
 
 _CONFIG_FOLDER = str(Path(__file__).resolve().parents[1] / "conf")
 USER_ERROR, INTERRUPTED = 2, 130
