@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from nas import console
-from nas.console import Terminal
+from latency import console
+from latency.console import Terminal
 
 
 @pytest.fixture
