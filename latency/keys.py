@@ -15,6 +15,11 @@ def block_key(block: Block, input_shape: TensorShape, after: After) -> str:
     return f"{_text(block)}@{input_shape} after {after}"
 
 
+def alone_key(block: Block, input_shape: TensorShape) -> str:
+    """A block timed by itself, without the stubs that stand for its neighbours."""
+    return f"{_text(block)}@{input_shape} alone"
+
+
 def boundary_key(shape: TensorShape, after: After) -> str:
     """What is subtracted of a block that stands ``after`` something on a map of this shape."""
     return f"boundary@{shape} after {after}"

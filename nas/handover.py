@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 
+from latency.console import Terminal
 from latency.devices import Device
 from latency.measure import measure_entries
 from latency.plan import MeasureSettings, PlanEntry, no_progress
 from latency.table import Entry
-from latency.console import Terminal
 from nas.data import ImageData
 from nas.export import export_onnx
 from nas.run_folder import RunFolder

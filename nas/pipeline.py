@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 from optuna.exceptions import OptunaError
 
+from latency.console import Terminal
 from latency.devices.base import DeviceError
 from latency.measure import ensure_table
 from latency.plan import calibration_networks
 from latency.reach import reachable_range_ms
 from latency.table import LatencyTable
-from latency.console import Terminal
 from nas.export import ExportError
 from nas.handover import hand_over
 from nas.report.figures import draw_pareto

@@ -3,12 +3,13 @@
 import contextlib
 import fcntl
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import yaml
+
+from latency.files import write_json, write_whole
 
 CONFIG_FILE = "config.yaml"
 LOCK_FILE = ".lock"
@@ -63,21 +64,10 @@ class RunFolder:
 
     def write(self, name: str, content: bytes) -> Path:
         """Write a file under a temporary name and rename it."""
-        target = self.path / name
-        target.parent.mkdir(exist_ok=True)
-        temporary = target.with_name(f".{target.name}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return target
+        return write_whole(self.path / name, content)
 
     def write_json(self, name: str, content: object) -> Path:
-        return self.write(name, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
+        return write_json(self.path / name, content)
 
     def read_json(self, name: str) -> Any | None:
         """The content of a JSON file of the folder, or ``None`` if it is not there."""
