@@ -5,12 +5,15 @@ It keeps a space small in *blocks* even where it is huge in networks: a latency 
 thousands of entries, not 10¹³.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 from types import MappingProxyType
 from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Block, ClassifierHead
@@ -18,6 +21,15 @@ from search_spaces.shapes import TensorShape, output_shape
 
 Choice: TypeAlias = bool | int | float | str
 Choices: TypeAlias = Mapping[str, Choice]
+
+Indices: TypeAlias = NDArray[np.uint8]
+"""Networks as rows: of each choice, in the order of ``choices``, the index of its value.
+
+Column by column in memory (Fortran order) they are read twice as fast.
+"""
+
+MAX_VALUES = 256
+"""Of one choice, so that an index fits a byte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +54,11 @@ class Stage:
                 raise ValueError(
                     f"{self.name}.{option} must have distinct values, at least one, "
                     f"but got {values!r}"
+                )
+            if len(values) > MAX_VALUES:
+                raise ValueError(
+                    f"{self.name}.{option} must have {MAX_VALUES} values at most, "
+                    f"but got {len(values)}"
                 )
             if self.base.get(option) not in values:
                 raise ValueError(
@@ -128,6 +145,63 @@ class SearchSpace:
             norm_epsilon=self.norm_epsilon,
         )
 
+    def choice_indices(self, choices: Choices) -> tuple[int, ...]:
+        """The row of integers that stands for ``choices``.
+
+        Raises:
+            ValueError: a choice is missing, unknown, or has a value that is not allowed.
+        """
+        self._check_choices(choices)
+        return tuple(values.index(choices[name]) for name, values in self.choices.items())
+
+    def choices_at(self, indices: Sequence[int] | Indices) -> dict[str, Choice]:
+        """The choices that a row of integers stands for.
+
+        Raises:
+            ValueError: it is no row of integers, one a choice, or an index is out of range.
+        """
+        allowed, row = self.choices, np.asarray(indices)
+        if row.dtype.kind not in "iu" or row.shape != (len(allowed),):
+            raise ValueError(
+                f"{self.name}: a network must be {len(allowed)} integers, but got an array of "
+                f"{row.dtype} of shape {row.shape}"
+            )
+        for (name, values), index in zip(allowed.items(), row, strict=True):
+            if not 0 <= index < len(values):
+                raise ValueError(_beyond(self.name, name, values, index))
+        return {name: values[i] for (name, values), i in zip(allowed.items(), row, strict=True)}
+
+    def sample_indices(self, count: int, rng: np.random.Generator) -> Indices:
+        """``count`` networks drawn evenly from all combinations, in Fortran order.
+
+        Raises:
+            ValueError: ``count`` is below 0.
+        """
+        if count < 0:
+            raise ValueError(f"count must be 0 or more, but got {count}")
+        allowed = self.choices.values()
+        indices = np.empty((count, len(allowed)), dtype=np.uint8, order="F")
+        for column, values in enumerate(allowed):
+            indices[:, column] = rng.integers(len(values), size=count, dtype=np.uint8)
+        return indices
+
+    def check_indices(self, indices: Indices) -> None:
+        """Refuse what is no array of networks.
+
+        Raises:
+            ValueError: it is of another type or shape, or an index is out of range.
+        """
+        allowed = self.choices
+        if indices.dtype != np.uint8 or indices.ndim != 2 or indices.shape[1] != len(allowed):
+            raise ValueError(
+                f"{self.name}: networks must be an array of uint8 of shape (networks, "
+                f"{len(allowed)}), but got {indices.dtype} of shape {indices.shape}"
+            )
+        highest = indices.max(axis=0, initial=0)
+        for (name, values), index in zip(allowed.items(), highest, strict=True):
+            if index >= len(values):
+                raise ValueError(_beyond(self.name, name, values, index))
+
     def encode(self, architecture: Architecture) -> dict[str, Choice]:
         """Choices that build ``architecture``; those nearest to the base where several do.
 
@@ -157,15 +231,6 @@ class SearchSpace:
             )
         return found
 
-    def stage_outcomes(
-        self, stage: Stage, input_shape: TensorShape
-    ) -> dict[tuple[Block, ...], TensorShape]:
-        """Every distinct run of layers of a stage on this input, with its output shape."""
-        runs = dict.fromkeys(
-            stage.layers(values, input_shape.channels) for values in stage.variants()
-        )
-        return {layers: self._shape_after(layers, input_shape) for layers in runs}
-
     def reachable_blocks(self) -> list[tuple[Block, TensorShape]]:
         """Every distinct (block, input shape) that occurs in some network of the space."""
         found: dict[tuple[Block, TensorShape], None] = {}
@@ -179,9 +244,9 @@ class SearchSpace:
         shapes = {visit(self.stem, self.input_shape)}
         for stage in self.stages:
             shapes = {
-                visit(layers, shape)
+                visit(stage.layers(values, shape.channels), shape)
                 for shape in shapes
-                for layers in self.stage_outcomes(stage, shape)
+                for values in stage.variants()
             }
         for shape in shapes:
             visit(self.head, shape)
@@ -240,6 +305,13 @@ class SearchSpace:
                     f"{stage.name}.{option}": values[option] for option in values
                 } | rest, reached
         return None, furthest
+
+
+def _beyond(space: str, name: str, values: tuple[Choice, ...], index: int) -> str:
+    return (
+        f"{space}: the index of {name} must be in 0..{len(values) - 1}, one of {values!r}, "
+        f"but got {index}"
+    )
 
 
 def _common(some: tuple[Block, ...], others: tuple[Block, ...]) -> int:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from search_spaces import Architecture, count_costs, load_seed
@@ -195,6 +196,33 @@ def test_a_thousand_random_networks_are_whole_and_in_the_table(space: SearchSpac
         assert 10**7 < costs.madds < 10**10
     # What the table measures beyond that is reachable too: most of it was seen.
     assert len(seen) > 0.9 * len(reachable)
+
+
+def test_choices_and_rows_of_integers_stand_for_each_other(space: SearchSpace) -> None:
+    indices = space.sample_indices(200, np.random.default_rng(0))
+    for row in indices:
+        choices = space.choices_at(row)
+        assert list(choices) == list(space.choices)
+        assert space.choice_indices(choices) == tuple(row)
+        space.build(choices)
+
+
+def test_sampled_rows_are_even_and_repeatable(space: SearchSpace) -> None:
+    count = 20_000
+    indices = space.sample_indices(count, np.random.default_rng(0))
+    assert (indices.shape, indices.dtype) == ((count, len(space.choices)), np.uint8)
+    assert indices.flags.f_contiguous
+    space.check_indices(indices)
+    for column, values in zip(indices.T, space.choices.values(), strict=True):
+        shares = np.bincount(column, minlength=len(values)) / count
+        # Five standard deviations of a share.
+        assert shares == pytest.approx(1 / len(values), abs=2.5 / count**0.5)
+    # One choice says nothing of another.
+    assert np.abs(np.corrcoef(indices.T) - np.eye(len(space.choices))).max() < 5 / count**0.5
+    assert (space.sample_indices(count, np.random.default_rng(0)) == indices).all()
+    assert space.sample_indices(0, np.random.default_rng(0)).shape == (0, len(space.choices))
+    with pytest.raises(ValueError, match=r"^count must be 0 or more, but got -1$"):
+        space.sample_indices(-1, np.random.default_rng(0))
 
 
 def test_reachable_blocks_are_listed_once_from_the_stem_on(space: SearchSpace) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from search_spaces import load_seed
@@ -44,6 +45,10 @@ def _space(**fields: Any) -> SearchSpace:
             r"body\.kernel must have distinct values, at least one.*\(\)",
         ),
         ({"options": {"kernel": (3, 3)}}, r"body\.kernel must have distinct values.*\(3, 3\)"),
+        (
+            {"options": {"kernel": tuple(range(257))}},
+            r"body\.kernel must have 256 values at most.*257",
+        ),
         ({"base": {"kernel": 7, "width": 8}}, r"body\.kernel is 7, but allowed are \(3, 5\)"),
         ({"base": {"kernel": 3}}, r"body\.width is None, but allowed are \(8, 16\)"),
     ],
@@ -114,6 +119,64 @@ def test_every_reachable_block_is_listed() -> None:
 def test_choices_that_are_none_are_named(choices: Choices, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         _space().build(choices)
+
+
+def test_a_network_is_a_row_of_small_integers() -> None:
+    space = _space()
+    assert space.choice_indices({"body.kernel": 5, "body.width": 8}) == (1, 0)
+    assert space.choices_at((1, 0)) == {"body.kernel": 5, "body.width": 8}
+    assert space.choices_at(np.array([0, 1], dtype=np.uint8)) == {
+        "body.kernel": 3,
+        "body.width": 16,
+    }
+    with pytest.raises(
+        ValueError, match=r"^tiny: body\.kernel must be one of \(3, 5\), but got 4$"
+    ):
+        space.choice_indices({"body.kernel": 4, "body.width": 8})
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ((0,), r"^tiny: a network must be 2 integers, but got an array of int64 of shape \(1,\)$"),
+        (((0, 1),), r"must be 2 integers, but got an array of int64 of shape \(1, 2\)$"),
+        ((0.0, 1.0), r"must be 2 integers, but got an array of float64 of shape \(2,\)$"),
+        ((False, True), r"must be 2 integers, but got an array of bool of shape \(2,\)$"),
+        (
+            (0, 2),
+            r"^tiny: the index of body\.width must be in 0\.\.1, one of \(8, 16\), but got 2$",
+        ),
+        ((-1, 0), r"^tiny: the index of body\.kernel must be in 0\.\.1, .* but got -1$"),
+        ((2**70, 0), r"must be 2 integers, but got an array of object of shape \(2,\)$"),
+    ],
+)
+def test_a_row_that_is_no_network_is_refused(row: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _space().choices_at(row)
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        (
+            np.zeros((5, 2), dtype=np.int64),
+            r"^tiny: networks must be an array of uint8 of shape \(networks, 2\), but got int64 "
+            r"of shape \(5, 2\)$",
+        ),
+        (np.zeros((2, 5), dtype=np.uint8), r"but got uint8 of shape \(2, 5\)$"),
+        (np.zeros(2, dtype=np.uint8), r"but got uint8 of shape \(2,\)$"),
+        (
+            np.array([[1, 0], [0, 9]], dtype=np.uint8),
+            r"^tiny: the index of body\.width must be in 0\.\.1, one of \(8, 16\), but got 9$",
+        ),
+    ],
+)
+def test_an_array_that_holds_no_networks_is_refused(indices: Any, message: str) -> None:
+    space = _space()
+    space.check_indices(np.ones((5, 2), dtype=np.uint8))
+    space.check_indices(np.ones((0, 2), dtype=np.uint8))
+    with pytest.raises(ValueError, match=message):
+        space.check_indices(indices)
 
 
 def test_the_stages_of_a_base_are_its_runs_of_equal_width() -> None:
