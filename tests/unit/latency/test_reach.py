@@ -1,66 +1,178 @@
-"""The range by dynamic programming is the range by brute force."""
+"""The listing of a space holds what its networks are made of; its range is that of brute force."""
 
+from collections.abc import Callable
 from itertools import product
 
+import numpy as np
 import pytest
 
-from latency.keys import OVERHEAD_KEY, block_key
-from latency.reach import reachable_range_ms
-from latency.table import Entry, LatencyTable, MissingEntryError
-from search_spaces.blocks import Block, ClassifierHead, ConvNormAct
-from search_spaces.spaces import Choices, SearchSpace, Stage
+from benchmarks.prediction import synthetic_table
+from latency.context import After, walk_in_context
+from latency.keys import block_key
+from latency.reach import list_space, reachable_range_ms, reachable_steps
+from latency.table import LatencyTable, MissingEntryError
+from search_spaces.blocks import (
+    Block,
+    ClassifierHead,
+    ConvNormAct,
+    InvertedResidual,
+    Skip,
+    SqueezeExcite,
+)
+from search_spaces.shapes import TensorShape
+from search_spaces.spaces import Choices, SearchSpace, Stage, mnasnet_space, mobilenet_v3_space
+from search_spaces.spaces.staged import Indices
+
+SPACES: dict[str, Callable[..., SearchSpace]] = {
+    "mobilenet_v3": mobilenet_v3_space,
+    "mnasnet": mnasnet_space,
+}
 
 
 def _layers(values: Choices, input_channels: int) -> tuple[Block, ...]:
-    block = ConvNormAct(out_channels=int(values["width"]), kernel=int(values["kernel"]))
+    """No layer at all of depth 0; with a squeeze the stage hands over a plain map."""
+    block = ConvNormAct(
+        out_channels=int(values["width"]),
+        kernel=int(values["kernel"]),
+        squeeze_excite=SqueezeExcite(channels=2) if values["squeeze"] else None,
+    )
     return (block,) * int(values["depth"])
 
 
-def _space() -> SearchSpace:
-    options = {"kernel": (1, 3, 5), "width": (4, 8), "depth": (1, 2)}
-    base = {"kernel": 3, "width": 8, "depth": 1}
+def _space(stages: int = 2) -> SearchSpace:
+    options = {
+        "kernel": (1, 3, 5),
+        "width": (4, 8),
+        "squeeze": (False, True),
+        "depth": (0, 1, 2),
+    }
+    base = {"kernel": 3, "width": 8, "squeeze": False, "depth": 1}
     return SearchSpace(
         name="tiny",
         stem=(ConvNormAct(out_channels=4, kernel=3, stride=2),),
         stages=tuple(
-            Stage(name=f"stage{n}", options=options, base=base, layers=_layers) for n in (1, 2, 3)
+            Stage(name=f"stage{n}", options=options, base=base, layers=_layers)
+            for n in range(stages)
         ),
         head=(ConvNormAct(out_channels=16, kernel=1), ClassifierHead(num_classes=10)),
         resolution=16,
     )
 
 
-def _table(space: SearchSpace, overhead: float = 0.25) -> LatencyTable:
-    """Scattered latencies between 0.5 and 2.5 reference blocks; a reference block takes 2 ms."""
-    keys = [OVERHEAD_KEY, *(block_key(*found) for found in space.reachable_blocks())]
-    ratios = [overhead, *(0.5 + 0.618034 * n % 2 for n in range(1, len(keys)))]
-    return LatencyTable(
-        {},
-        (
-            Entry(key=key, ratio=ratio, interval=0.0, rounds=5, latency_ms=1.0, reference_ms=2.0)
-            for key, ratio in zip(keys, ratios, strict=True)
-        ),
-        "synthetic",
-    )
+def _every_network(space: SearchSpace) -> Indices:
+    sizes = (range(len(values)) for values in space.choices.values())
+    return np.array(list(product(*sizes)), dtype=np.uint8).reshape(space.size, -1)
 
 
-# With the larger overhead some blocks cost less than a run does, and count as free.
-@pytest.mark.parametrize("overhead", [0.25, 1.0])
-def test_range_is_the_lowest_and_the_highest_of_all_networks(overhead: float) -> None:
+def test_range_is_the_lowest_and_the_highest_of_all_networks() -> None:
     space = _space()
-    table = _table(space, overhead)
-    networks = [
-        space.build(dict(zip(space.choices, values, strict=True)))
-        for values in product(*space.choices.values())
+    table = synthetic_table(space)
+    latencies = [
+        table.network_latency_ms(space.build(space.choices_at(row)))
+        for row in _every_network(space)
     ]
-    latencies = [table.network_latency_ms(network) for network in networks]
-    assert len(latencies) == 12**3
+    assert len(latencies) == 36**2
     assert min(latencies) < max(latencies)
-    assert reachable_range_ms(space, table) == pytest.approx((min(latencies), max(latencies)))
+    assert reachable_range_ms(space, table) == (min(latencies), max(latencies))
+
+
+def test_range_of_a_single_network_is_its_latency() -> None:
+    space = _space(stages=0)
+    table = synthetic_table(space)
+    only = table.network_latency_ms(space.build({}))
+    assert reachable_range_ms(space, table) == (only, only)
+
+
+def test_steps_are_those_of_all_networks() -> None:
+    space = _space()
+    steps = reachable_steps(space)
+    walked = {
+        step
+        for row in _every_network(space)
+        for step in walk_in_context(space.build(space.choices_at(row)))
+    }
+    assert len(set(steps)) == len(steps)
+    assert set(steps) == walked
+    # The same block on the same map costs something else behind another neighbour.
+    places = [after for block, shape, after in steps if block == space.head[0]]
+    assert sorted(places) == [After.CONV, After.CONV, After.PLAIN, After.PLAIN]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_steps_of_the_spaces(name: str) -> None:
+    space = SPACES[name]()
+    steps = reachable_steps(space)
+    assert steps[0] == (space.stem[0], TensorShape(3, 224, 224), After.IMAGE)
+    # 320 channels at 0.75, 1 and 1.25 times, 32 times smaller than the image.
+    widths = {shape.channels for block, shape, _ in steps if block == space.head[0]}
+    assert widths == {240, 320, 400}
+    known, seen = set(steps), set()
+    for row in space.sample_indices(300, np.random.default_rng(0)):
+        walked = walk_in_context(space.build(space.choices_at(row)))
+        assert known.issuperset(walked)
+        seen.update(walked)
+    # What is listed beyond that is reachable too: most of it was seen.
+    assert len(seen) > 0.6 * len(steps)
+    plain = {block for block, _, after in steps if after is After.PLAIN}
+    assert bool(plain - {space.head[-1]}) == (name == "mnasnet")
+
+
+def test_costs_follow_entrances_variants_and_layers() -> None:
+    space = _space(stages=1)
+    listing = list_space(space)
+    tables = listing.costs(lambda block, shape, after: shape.channels)
+    stem, stage, head = tables
+    assert stem.tolist() == [[3]]
+    # Without a layer the map stays as it is; the second layer reads what the first one wrote.
+    by_variant = dict(zip(product((1, 3, 5), (4, 8), (0, 1), (0, 1, 2)), stage[0], strict=True))
+    assert by_variant[1, 4, 0, 0] == 0
+    assert by_variant[3, 8, 0, 1] == 4
+    assert by_variant[5, 8, 1, 2] == 4 + 8
+    assert sorted(head.ravel()) == [4 + 16, 4 + 16, 8 + 16, 8 + 16]
+    assert listing.bounds(tables) == (3 + 0 + 4 + 16, 3 + 4 + 8 + 8 + 16)
+
+
+def test_a_cost_is_asked_once_a_step() -> None:
+    listing = list_space(_space())
+    asked = []
+    listing.costs(lambda *step: len(asked.append(step) or asked))
+    assert tuple(asked) == listing.steps
+
+
+@pytest.mark.parametrize("huge", [2**62, -(2**62), 2**64])
+def test_costs_that_could_overflow_are_refused(huge: int) -> None:
+    listing = list_space(_space())
+    with pytest.raises(ValueError, match=f"less than 2\\^63 over 7 layers, .* is {abs(huge)};"):
+        listing.costs(lambda block, shape, after: huge)
+    assert listing.bounds(listing.costs(lambda *_: 2**60)) == (3 * 2**60, 7 * 2**60)
 
 
 def test_a_block_that_only_some_network_has_is_missed() -> None:
     space = _space()
-    entries = list(_table(space)._entries.values())
+    table = synthetic_table(space)
+    rare = block_key(*reachable_steps(space)[-1])
+    entries = [entry for entry in table.entries if entry.key != rare]
     with pytest.raises(MissingEntryError, match="synthetic has no entry for"):
-        reachable_range_ms(space, LatencyTable({}, entries[:-1], "synthetic"))
+        reachable_range_ms(space, LatencyTable({}, entries, "synthetic"))
+
+
+def test_layers_that_cannot_follow_their_input_are_named() -> None:
+    def layers(values: Choices, input_channels: int) -> tuple[Block, ...]:
+        return (
+            InvertedResidual(
+                expanded_channels=8,
+                out_channels=int(values["width"]),
+                kernel=3,
+                skip=Skip.IDENTITY,
+            ),
+        )
+
+    space = SearchSpace(
+        name="broken",
+        stem=(ConvNormAct(out_channels=4, kernel=3),),
+        stages=(Stage(name="body", options={"width": (4, 8)}, base={"width": 4}, layers=layers),),
+        head=(ClassifierHead(num_classes=10),),
+        resolution=8,
+    )
+    with pytest.raises(ValueError, match="skip=identity needs equal input and output channels"):
+        list_space(space)

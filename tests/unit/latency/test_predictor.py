@@ -1,0 +1,141 @@
+"""Many networks at once are predicted as each of them alone, to the last bit."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from benchmarks.prediction import scalar_ms, synthetic_table
+from latency import predictor
+from latency.context import After
+from latency.keys import block_key
+from latency.predictor import SpacePredictor, StageTables
+from latency.reach import list_space, reachable_range_ms
+from latency.table import LatencyTable, MissingEntryError
+from search_spaces import count_costs
+from search_spaces.blocks import Block, ClassifierHead, ConvNormAct
+from search_spaces.costs import count_block_costs
+from search_spaces.lowering import lower_block
+from search_spaces.shapes import TensorShape
+from search_spaces.spaces import Choices, SearchSpace, Stage, mnasnet_space, mobilenet_v3_space
+
+SPACES: dict[str, Callable[..., SearchSpace]] = {
+    "mobilenet_v3": mobilenet_v3_space,
+    "mnasnet": mnasnet_space,
+}
+
+
+def _layers(values: Choices, input_channels: int) -> tuple[Block, ...]:
+    block = ConvNormAct(out_channels=int(values.get("width", 8)), kernel=3)
+    return (block,) * int(values.get("depth", 1))
+
+
+def _space(*options: dict[str, tuple[int, ...]]) -> SearchSpace:
+    return SearchSpace(
+        name="tiny",
+        stem=(ConvNormAct(out_channels=8, kernel=3, stride=2),),
+        stages=tuple(
+            Stage(
+                name=f"stage{number}",
+                options=given,
+                base={name: values[0] for name, values in given.items()},
+                layers=_layers,
+            )
+            for number, given in enumerate(options)
+        ),
+        head=(ClassifierHead(num_classes=10),),
+        resolution=8,
+    )
+
+
+def _madds(block: Block, shape: TensorShape, after: After) -> int:
+    return count_block_costs(lower_block(block, shape)).madds
+
+
+def _params(block: Block, shape: TensorShape, after: After) -> int:
+    return count_block_costs(lower_block(block, shape)).params
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_predictions_are_those_of_the_table(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "CHUNK", 64)  # several chunks, the last one not full
+    space = SPACES[name]()
+    table = synthetic_table(space)
+    several = SpacePredictor(space, table)
+    indices = space.sample_indices(500, np.random.default_rng(0))
+    predicted = several.predict_ms(indices)
+    assert predicted.dtype == np.float64
+    assert predicted.tolist() == scalar_ms(space, table, indices)
+    assert len(set(predicted)) == 500
+    low, high = several.range_ms
+    assert several.range_ms == reachable_range_ms(space, table)
+    assert low < predicted.min() < predicted.max() < high
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_madds_and_parameters_add_up_in_the_same_way(name: str) -> None:
+    space = SPACES[name]()
+    listing = list_space(space)
+    indices = space.sample_indices(50, np.random.default_rng(1))
+    costs = [count_costs(space.build(space.choices_at(row))) for row in indices]
+    assert StageTables(listing, _madds).sums(indices).tolist() == [c.madds for c in costs]
+    assert StageTables(listing, _params).sums(indices).tolist() == [c.params for c in costs]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        [{}],
+        [{"width": (8, 16)}, {}, {"depth": (1, 2)}],
+        [{"depth": (0, 1)}, {"width": (24,)}],
+        [{"depth": (1,), "width": tuple(range(8, 264))}],
+        [{"width": tuple(range(8, 264)), "depth": (1, 2)}],
+    ],
+    ids=["no stages", "no options", "some options", "no layers", "256 variants", "512 variants"],
+)
+def test_stages_of_any_number_of_options(options: list[dict[str, tuple[int, ...]]]) -> None:
+    space = _space(*options)
+    tables = StageTables(list_space(space), _madds)
+    indices = space.sample_indices(64, np.random.default_rng(2))
+    networks = [space.build(space.choices_at(row)) for row in indices]
+    assert tables.sums(indices).tolist() == [count_costs(network).madds for network in networks]
+
+
+def test_bounds_are_those_of_some_network() -> None:
+    space = _space({"width": (8, 16, 4)}, {"depth": (2, 1, 3)})
+    tables = StageTables(list_space(space), _madds)
+    every = np.array([(a, b) for a in range(3) for b in range(3)], dtype=np.uint8)
+    sums = tables.sums(every)
+    assert tables.bounds == (sums.min(), sums.max())
+
+
+def test_memory_order_does_not_matter_and_no_network_is_no_error() -> None:
+    space = _space({"width": (8, 16), "depth": (1, 2)}, {"depth": (1, 2, 3)})
+    predict_ms = SpacePredictor(space, synthetic_table(space)).predict_ms
+    columns = space.sample_indices(100, np.random.default_rng(3))
+    assert columns.flags.f_contiguous
+    rows = np.ascontiguousarray(columns)
+    assert predict_ms(rows).tolist() == predict_ms(columns).tolist()
+    assert predict_ms(columns[::3]).tolist() == predict_ms(columns)[::3].tolist()
+    assert predict_ms(columns[:0]).shape == (0,)
+
+
+def test_what_are_no_networks_of_the_space_is_refused() -> None:
+    space = _space({"width": (8, 16), "depth": (1, 2)})
+    predict_ms = SpacePredictor(space, synthetic_table(space)).predict_ms
+    # Read as a mixed-radix number, (0, 2) would be (1, 0).
+    with pytest.raises(ValueError, match=r"index of stage0\.depth must be in 0\.\.1, .* got 2$"):
+        predict_ms(np.array([[0, 0], [0, 2]], dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"uint8 of shape \(networks, 2\), but got int64"):
+        predict_ms(np.array([[0, 0]]))
+
+
+def test_a_block_that_only_some_network_has_is_missed() -> None:
+    space = _space({"width": (8, 16)}, {"depth": (1, 2)})
+    table = synthetic_table(space)
+    rare = block_key(ConvNormAct(out_channels=8, kernel=3), TensorShape(16, 4, 4), After.CONV)
+    entries = [entry for entry in table.entries if entry.key != rare]
+    assert len(entries) == len(table) - 1
+    with pytest.raises(MissingEntryError, match="synthetic has no entry for"):
+        SpacePredictor(space, LatencyTable({}, entries, "synthetic"))
