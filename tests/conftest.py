@@ -1,16 +1,23 @@
-"""What every test shares: one thread, repeatable randomness, a small space, torchvision mended."""
+"""What every test shares: one thread, repeatable randomness, a small space, tables made by hand,
+torchvision mended."""
 
 import importlib.util
 import random
+from collections.abc import Callable, Mapping
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
-from latency.keys import OVERHEAD_KEY, block_key
-from latency.table import Entry, LatencyTable
+from latency.context import After
+from latency.keys import block_key, boundary_key, network_key
+from latency.plan import reference_network, steps_of
+from latency.profile import FORMAT_VERSION, TABLE_FORMAT
+from latency.table import LatencyTable, aggregate
 from search_spaces.blocks import Block, ClassifierHead, ConvNormAct, InvertedResidual, Skip
 from search_spaces.spaces import Choices, SearchSpace, Stage
 
@@ -82,28 +89,73 @@ def _small_layers(values: Choices, input_channels: int) -> tuple[Block, ...]:
     return (block,)
 
 
+Record = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def make_visit() -> Callable[..., Record]:
+    """``make_visit("a", 2.0, at_s=3.0)``: a table's line, by default of a machine without drift."""
+    return _visit
+
+
+def _visit(key: str, latency_ms: float, at_s: float = 0.0, **fields: Any) -> Record:
+    figures = {"latency_ms": latency_ms, "median_ms": 1.02 * latency_ms, "reference_ms": 1.0}
+    return {"key": key, **figures, "runs": 12, "at_s": at_s, **fields}
+
+
+@pytest.fixture(scope="session")
+def make_header() -> Callable[..., Record]:
+    """``make_header(threads=4)``: a table's first line."""
+    return _header
+
+
+def _header(**fields: Any) -> Record:
+    return {
+        "format": TABLE_FORMAT,
+        "version": FORMAT_VERSION,
+        "device": {"system": "Linux", "machine": "x86_64", "cpu": "a <fast> CPU", "cores": 2},
+        "runtime": "onnxruntime",
+        "runtime_version": "1.22.0",
+        "provider": "CPUExecutionProvider",
+        "threads": 1,
+        "spinning": False,
+        "affinity": None,
+        "batch": 1,
+        "precision": "fp32",
+        "reference": network_key(reference_network()),
+        **fields,
+    }
+
+
+@pytest.fixture(scope="session")
+def make_table() -> Callable[..., LatencyTable]:
+    """``make_table({"a": 2.0}, threads=4)``: entries of three equal visits; header fields."""
+    return _table
+
+
+def _table(
+    latencies_ms: Mapping[str, float], source: str = "table.jsonl", **header: Any
+) -> LatencyTable:
+    visits = [_visit(key, ms, at) for at in (0.0, 1.0, 2.0) for key, ms in latencies_ms.items()]
+    return LatencyTable(_header(**header), aggregate(visits), source)
+
+
 @pytest.fixture(scope="session")
 def small_table(small_space: SearchSpace) -> LatencyTable:
     """Of ``small_space``: a network takes 2 ms, and each stage 2 ms of kernel 3 or 4 ms of 5."""
-    entries = [_small_entry(OVERHEAD_KEY, 0.5)]
-    for block, shape in small_space.reachable_blocks():
+    latencies_ms: dict[str, float] = {}
+    values = product(*small_space.choices.values())
+    networks = (small_space.build(dict(zip(small_space.choices, v, strict=True))) for v in values)
+    for block, shape, after in steps_of(networks):
         match block:
             case InvertedResidual():
                 added_ms = {3: 2.0, 5: 4.0}[block.kernel]
             case ConvNormAct():
-                added_ms = 1.0
+                added_ms = 1.5
             case _:
                 added_ms = 0.5
-        entries.append(_small_entry(block_key(block, shape), 0.5 + added_ms))
-    return LatencyTable({"device": {"cpu": "a <fast> CPU"}}, entries, "small.jsonl")
-
-
-def _small_entry(key: str, latency_ms: float) -> Entry:
-    return Entry(
-        key=key,
-        ratio=latency_ms,
-        interval=0.01,
-        rounds=5,
-        latency_ms=latency_ms,
-        reference_ms=1.0,
-    )
+        stub_ms = 0.0 if after is After.IMAGE else 0.5
+        latencies_ms[block_key(block, shape, after)] = stub_ms + added_ms
+        if stub_ms:
+            latencies_ms[boundary_key(shape, after)] = stub_ms
+    return _table(latencies_ms, "small.jsonl")

@@ -27,10 +27,12 @@ class Clock:
         latency_ms = self._latencies_ms[kernels]
         return Entry(
             key=architecture.name,
-            ratio=latency_ms,
+            latency_ms=latency_ms,
+            median_ms=latency_ms,
             interval=0.01,
             rounds=20,
-            latency_ms=latency_ms,
+            runs=240,
+            drift=1.0,
             reference_ms=1.0,
         )
 

@@ -34,8 +34,9 @@ SETTINGS = SearchSettings(
     final=TrainSettings(epochs=2),
 )
 FINALIST = Entry(
-    key="finalist", ratio=9.0, interval=0.01, rounds=20, latency_ms=9.0, reference_ms=1.0
-)
+    key="finalist", latency_ms=9.0, median_ms=9.1, interval=0.01, rounds=20, runs=240, drift=1.0,
+    reference_ms=1.0,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -56,8 +57,8 @@ def make_summary(small_space: SearchSpace, small_table: LatencyTable) -> MakeSum
         architecture = small_space.build(candidate.choices, name="small_7")
         # The machine is 5 % slower than when its table was measured.
         entry = Entry(
-            key="best.onnx", ratio=measured_ms / 1.05, interval=0.012, rounds=40,
-            latency_ms=measured_ms, reference_ms=1.05,
+            key="best.onnx", latency_ms=measured_ms, median_ms=measured_ms, interval=0.012,
+            rounds=40, runs=480, drift=1.0, reference_ms=1.05,
         )  # fmt: skip
         return build_summary(
             replace(SETTINGS, **fields),
