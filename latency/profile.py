@@ -391,6 +391,7 @@ def _checked_entry(entry: object) -> dict[str, Any]:
         raise ValueError(
             f"key, graph, role, parts and boundaries must be names, but the entry is {entry!r:.200}"
         )
+    _check_parts(entry)
     for flag in ("trace", "alone"):
         _one_of({flag: False, **entry}, flag, (False, True))
     shape = entry.get("input_shape")
@@ -642,14 +643,23 @@ def check_visit(record: dict[str, Any]) -> tuple[str, float]:
     parts, boundaries = record.get("parts", []), record.get("boundaries", [])
     if not _are_names(parts) or not _are_names(boundaries):
         raise ValueError("parts and boundaries must be lists of keys")
-    if parts and len(parts) != len(boundaries) + 1:
-        raise ValueError(f"has {len(parts)} parts and {len(boundaries)} boundaries between them")
+    _check_parts(record)
     if not all(_is_op(op) for op in _list(record.get("ops", []))):
         raise ValueError("ops must be a list of [node, operator, milliseconds]")
     known = {"key", "role", "parts", "boundaries", "ops", *_VISIT_NUMBERS, *_VISIT_OPTIONAL}
     if unknown := sorted(record.keys() - known):
         raise ValueError(f"has the unknown field {unknown[0]!r:.40}")
     return key, record["at_s"]
+
+
+def _check_parts(record: dict[str, Any]) -> None:
+    """Only a whole network has a role, parts, and a boundary between every two of them."""
+    parts, boundaries = len(record.get("parts", [])), len(record.get("boundaries", []))
+    if (parts or boundaries or "role" in record) and parts != boundaries + 1:
+        raise ValueError(
+            f"a whole network must have one part more than boundaries, but {record['key']!r:.80} "
+            f"has {parts} parts and {boundaries} boundaries"
+        )
 
 
 def _are_names(value: object) -> bool:
