@@ -542,22 +542,25 @@ class Sensors:
 
     def throttled(self) -> int:
         """How often the processor was slowed down for heat since it was booted."""
-        return int(sum(self._numbers(self._throttles)))
+        return sum(self._numbers(self._throttles))
 
     def readings(self) -> dict[str, float]:
         """``mhz``, of the fastest core now, and ``celsius``, of the hottest zone."""
-        found = {
-            "mhz": max(self._numbers(self._frequencies), default=0.0) / 1e3,
-            "celsius": max(self._numbers(self._temperatures), default=0.0) / 1e3,
-        }
-        return {name: value for name, value in found.items() if value > 0}
+        found = {}
+        for name, files in (("mhz", self._frequencies), ("celsius", self._temperatures)):
+            _, high = _VISIT_OPTIONAL[name]
+            # A sensor that is broken or absent gives zero, or the largest number that it can.
+            plausible = [n / 1e3 for n in self._numbers(files) if 0 < n / 1e3 < high]
+            if plausible:
+                found[name] = max(plausible)
+        return found
 
     @staticmethod
-    def _numbers(files: list[Path]) -> list[float]:
+    def _numbers(files: list[Path]) -> list[int]:
         numbers = []
         for file in files:
             with contextlib.suppress(OSError, ValueError):
-                numbers.append(float(file.read_text(encoding="ascii")))
+                numbers.append(int(file.read_text(encoding="ascii")))
         return numbers
 
 
@@ -746,7 +749,7 @@ class OrtBench:
             before = self._sensors.throttled()
             line = self._visit(entry)
             throttled = self._sensors.throttled() - before
-            if not throttled:
+            if throttled <= 0:  # the count falls where a core is switched off
                 return line
             time.sleep(THROTTLE_PAUSE_SECONDS * 2**attempt)
         return {**line, "throttled": throttled}
