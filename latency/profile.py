@@ -55,6 +55,8 @@ CPU_PROVIDER = "CPUExecutionProvider"
 PRECISIONS = ("fp32", "int8", "fp16")
 
 MAX_FILE_BYTES = 256 << 20
+MAX_DESCRIPTION_BYTES = 64 << 20
+"""Of ``plan.json``, unpacked: as Python objects it may take twenty times that."""
 MAX_GRAPH_BYTES = 256 << 20
 MAX_WEIGHTS_BYTES = 1 << 30
 MAX_INPUT_VALUES = 1 << 28
@@ -304,7 +306,7 @@ class Plan:
             hint = "`python -m latency.plan` makes one"
             raise ProfileError(f"{path} is no plan: {error}; {hint}") from None
         try:
-            self._read_settings(_parse_json(self._read("plan.json", MAX_FILE_BYTES)))
+            self._read_settings(_parse_json(self._read("plan.json", MAX_DESCRIPTION_BYTES)))
         except (ProfileError, ValueError) as error:
             self._archive.close()
             raise ProfileError(f"{path} is no valid plan: {error}") from None
