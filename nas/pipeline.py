@@ -14,8 +14,8 @@ from optuna.exceptions import OptunaError
 from latency.console import Terminal
 from latency.devices.base import DeviceError
 from latency.measure import ensure_table
-from latency.plan import calibration_networks
-from latency.reach import reachable_range_ms
+from latency.plan import whole_networks
+from latency.reach import reachable_range_ms, reachable_steps
 from latency.table import LatencyTable
 from nas.export import ExportError
 from nas.handover import hand_over
@@ -96,13 +96,19 @@ def _measure_space(search: Search, terminal: Terminal) -> LatencyTable:
     """The table with every block that the space can reach; what it lacks is measured."""
     settings = search.settings
     with terminal.progress("listing the space's blocks"):
-        blocks = search.space.reachable_blocks()
-        networks = calibration_networks(search.space)
+        steps = reachable_steps(search.space)
+        networks = whole_networks(search.space)
     with terminal.progress(f"measuring blocks on this device ({settings.table})") as update:
         table = ensure_table(
-            search.device, settings.table, blocks, networks, settings.measure, update
+            search.device, settings.table, steps, networks, settings.measure, update, terminal.line
         )
     terminal.line(f"latency table: {len(table)} entries in {settings.table}")
+    if validation := table.validation():
+        terminal.line(
+            f"  validated on {validation.prediction.networks} other networks of the space:"
+        )
+        terminal.line(f"  predictions  {validation.prediction}")
+        terminal.line(f"  noise floor  {validation.noise}")
     return table
 
 
@@ -256,6 +262,6 @@ def _measure_finalists(
     for finalist in measured:
         terminal.line(
             f"trial {finalist.candidate.number}: predicted {finalist.candidate.latency_ms:.2f} ms, "
-            f"measured {finalist.measured.latency_ms:.2f} ms"
+            f"measured {finalist.measured.median_ms:.2f} ms"
         )
     return winner

@@ -34,8 +34,8 @@ class SearchSettings:
 
     @property
     def measure_networks(self) -> MeasureSettings:
-        """``measure`` with the rounds that a single figure of a report deserves."""
-        return replace(self.measure, min_rounds=20, max_rounds=60)
+        """``measure`` with the effort that a single figure of a report deserves."""
+        return replace(self.measure, runs=12, min_rounds=8, max_rounds=16)
 
     def __post_init__(self) -> None:
         for field, low, high in (

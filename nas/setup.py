@@ -85,7 +85,7 @@ def _settings(config: DictConfig, plain: dict[str, Any]) -> SearchSettings:
             f"{name!r}"
         )
     measure: MeasureSettings = _build("measure", config.measure)
-    table = plain["table"] or f"tables/local-t{measure.threads}-b{measure.batch}.jsonl"
+    table = plain["table"] or f"tables/{_table_name(config, measure)}.jsonl"
     return SearchSettings(
         name=name,
         target_ms=target_ms,
@@ -98,6 +98,12 @@ def _settings(config: DictConfig, plain: dict[str, Any]) -> SearchSettings:
         measure=measure,
         final=_build("final", config.final),
     )
+
+
+def _table_name(config: DictConfig, measure: MeasureSettings) -> str:
+    """A table holds for one device, precision, number of threads and batch: one file each."""
+    device = config.device._target_.rpartition(".")[2].removesuffix("Device").lower()
+    return f"{device}-{measure.precision}-t{measure.threads}-b{measure.batch}"
 
 
 def _build(field: str, node: DictConfig, **arguments: Any) -> Any:

@@ -48,11 +48,11 @@ def choose_winner(
         on_progress(len(measured), most)
         entry = measure(architecture)
         measured.append(Finalist(candidate=candidate, architecture=architecture, measured=entry))
-        if entry.latency_ms <= target_ms:
+        if entry.median_ms <= target_ms:
             return measured[-1], measured
         if len(measured) == most:
             break
-    return min(measured, key=lambda finalist: finalist.measured.latency_ms), measured
+    return min(measured, key=lambda finalist: finalist.measured.median_ms), measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,9 @@ class NetworkClock:
     settings: MeasureSettings
 
     def __call__(self, architecture: Architecture) -> Entry:
-        entry = network_entry(architecture, batch=self.settings.batch)
+        entry = network_entry(
+            architecture, batch=self.settings.batch, precision=self.settings.precision
+        )
         path = self.folder / "finalists.jsonl"
         return measure_entries(
             self.device,

@@ -3,8 +3,10 @@
 import importlib.metadata
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
+from latency.fidelity import Fidelity
 from latency.table import LatencyTable
 from nas.data import ImageData
 from nas.handover import Handover
@@ -30,17 +32,18 @@ def build_summary(
 ) -> dict[str, Any]:
     """What ``summary.json`` holds. The verdict is about the measured latency, not the predicted."""
     costs = count_costs(winner.architecture)
-    measured = handover.measured
+    measured, validation = handover.measured, table.validation()
     return {
         "name": settings.name,
-        "verdict": "met" if measured.latency_ms <= settings.target_ms else "missed",
+        "verdict": "met" if measured.median_ms <= settings.target_ms else "missed",
         "latency": {
             "target_ms": settings.target_ms,
             "predicted_ms": winner.candidate.latency_ms,
-            "measured_ms": measured.latency_ms,
+            "measured_ms": measured.median_ms,
+            "undisturbed_ms": measured.latency_ms,
             "interval": measured.interval,
-            "rounds": measured.rounds,
-            "drift_percent": 100 * (measured.reference_ms / table.reference_ms - 1),
+            "runs": measured.runs,
+            "table_validation": None if validation is None else asdict(validation),
             "reachable_ms": list(reachable_ms),
         },
         "accuracy": {
@@ -106,9 +109,10 @@ def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
         f"  latency    target {latency['target_ms']:.2f} ms, predicted "
         f"{latency['predicted_ms']:.2f} ms, measured {latency['measured_ms']:.2f} ms: "
         f"{summary['verdict'].upper()}",
-        f"             (best.onnx end to end, median of {latency['rounds']} rounds, its ratio to "
-        f"the reference ±{latency['interval']:.1%}; the machine was "
-        f"{_speed(latency['drift_percent'])} than for the table)",
+        f"             (best.onnx end to end, median of {latency['runs']} runs; undisturbed, "
+        f"which is what the table counts, {latency['undisturbed_ms']:.2f} ms "
+        f"±{latency['interval']:.1%})",
+        *_validation_lines(latency["table_validation"]),
         f"  files      {folder}/: best.onnx, best.pt, best.yaml, report.html, summary.json, "
         "trials.csv, figures/pareto.png",
     ]
@@ -118,6 +122,12 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"looked at {count} times in this run"
 
 
-def _speed(drift_percent: float) -> str:
-    """How much longer or shorter the reference block took than in the table, in words."""
-    return f"{abs(drift_percent):.1f} % {'slower' if drift_percent >= 0 else 'faster'}"
+def _validation_lines(validation: Mapping[str, Any] | None) -> list[str]:
+    """How far the table can be trusted, by networks that it was not fitted on."""
+    if validation is None:
+        return []
+    return [
+        f"  table      {Fidelity(**validation['prediction'])}",
+        f"             noise floor: MAPE {validation['noise']['mape']:.2%}; over "
+        f"{validation['prediction']['networks']} other networks of the space",
+    ]
