@@ -99,6 +99,7 @@ class MeasureSettings:
         if self.precision not in tuple(Precision):
             names = ", ".join(Precision)
             raise ValueError(f"precision must be one of {names}, but got {self.precision!r:.80}")
+        object.__setattr__(self, "precision", Precision(self.precision))
         if not isinstance(self.spinning, bool):
             raise ValueError(f"spinning must be true or false, but got {self.spinning!r:.80}")
         self._check_affinity()

@@ -244,7 +244,7 @@ def pooled_spread(entries: list[list[float]]) -> float:
 def half_interval(visits: list[float], spread: float) -> float:
     """Half the 95 % interval of an entry's latency, relative: of ``spread`` or the visits' own."""
     own = stdev(map(math.log, visits)) if len(visits) > 1 else 0.0
-    return 1.96 * max(own, spread) / len(visits) ** 0.5
+    return 1.96 * max(own, spread) / math.sqrt(len(visits))
 
 
 @contextlib.contextmanager
