@@ -729,13 +729,13 @@ class OrtBench:
         self._folder = folder
         self._random = np.random.default_rng(0)
         self._sensors = Sensors()
+        if plan.affinity is not None:
+            _pin(plan.affinity)
 
     def describe(self) -> dict[str, Any]:
         return describe(self._provider)
 
     def warm_up(self) -> None:
-        if self._plan.affinity is not None:
-            _pin(self._plan.affinity)
         memory = ort.OrtMemoryInfo(
             "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
         )
