@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from latency.plan import MeasureSettings, block_entry, overhead_entry, write_plan
+from latency.context import After
+from latency.plan import MeasureSettings, block_entry, boundary_entry, write_plan
 from search_spaces.blocks import ConvNormAct
 from search_spaces.shapes import TensorShape
 
@@ -18,11 +19,12 @@ MakePlan = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def small_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The overhead and one block: a whole plan, measured in a tenth of a second."""
+    """A boundary and a block behind it: a whole plan, measured in a second."""
     path = tmp_path_factory.mktemp("plans") / "small.plan"
-    entry = block_entry(ConvNormAct(out_channels=8, kernel=3), TensorShape(4, 8, 8))
-    settings = MeasureSettings(min_rounds=2, max_rounds=2)
-    write_plan(path, [overhead_entry, lambda: entry], settings, lambda *_: None)
+    place = TensorShape(4, 8, 8), After.CONV
+    entries = boundary_entry(*place), block_entry(ConvNormAct(out_channels=8, kernel=3), *place)
+    settings = MeasureSettings(runs=3, min_rounds=2, max_rounds=2)
+    write_plan(path, [lambda entry=entry: entry for entry in entries], settings, lambda *_: None)
     return path
 
 
