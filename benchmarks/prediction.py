@@ -9,7 +9,8 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from benchmarks.environment import append_row, environment_columns
 from latency.console import Terminal
 from latency.context import After
 from latency.keys import block_key, boundary_key
-from latency.options import SPACES
+from latency.options import SPACES, make_parser, run_command
 from latency.predictor import SpacePredictor
 from latency.reach import reachable_steps
 from latency.table import Entry, LatencyTable
@@ -83,13 +84,13 @@ def scalar_ms(space: SearchSpace, table: LatencyTable, indices: Indices) -> list
 def count_equal(
     space: SearchSpace, table: LatencyTable, indices: Indices, terminal: Terminal
 ) -> int:
-    """How many networks are predicted ``==`` in both ways."""
+    """How many networks have ``==`` predictions in both ways."""
     batch, equal = SpacePredictor(space, table).predict_ms(indices), 0
     with terminal.progress("comparing both ways") as update:
         for begin in range(0, len(indices), SCALAR_NETWORKS):
             part = slice(begin, begin + SCALAR_NETWORKS)
             equal += int((batch[part] == scalar_ms(space, table, indices[part])).sum())
-            update(begin, len(indices))
+            update(part.stop, len(indices))
     return equal
 
 
@@ -133,45 +134,34 @@ def print_figures(figures: Figures, terminal: Terminal) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure and print; returns the exit code, 2 with one line on stderr for bad input."""
+    parser = make_parser("benchmarks.prediction", __doc__ or "")
     add = parser.add_argument
     add("--space", choices=SPACES, default="mobilenet_v3", help="(%(default)s)")
-    add("--resolution", type=int, default=224, help="of the table (%(default)s)")
-    add("--num-classes", type=int, default=1000, help="of the table (%(default)s)")
-    add("--table", type=Path, metavar="FILE", help="a measured table (a synthetic one)")
+    add("--resolution", type=int, default=224, help="that the table is of (%(default)s)")
+    add("--num-classes", type=int, default=1000, help="that the table is of (%(default)s)")
+    add("--table", type=Path, metavar="FILE", help="a measured table (random latencies)")
     add("--rounds", type=int, default=15, help="samples of each figure (%(default)s)")
     add("--record", action="store_true", help="append a row to the results")
     options = parser.parse_args(arguments)
+    return run_command("benchmarks.prediction", partial(_run, options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.rounds < 1:
+        raise ValueError(f"--rounds must be 1 or more, but got {options.rounds}")
     terminal = Terminal()
-    try:
-        if options.rounds < 1:
-            raise ValueError(f"--rounds must be 1 or more, but got {options.rounds}")
-        space = SPACES[options.space](
-            resolution=options.resolution, num_classes=options.num_classes
-        )
-        table = (
-            synthetic_table(space) if options.table is None else LatencyTable.load(options.table)
-        )
-        figures = measure(space, table, options.rounds, terminal)
-    except (ValueError, LookupError, OSError) as error:
-        print(f"benchmarks.prediction: error: {error}", file=sys.stderr)
-        return 2
+    space = SPACES[options.space](resolution=options.resolution, num_classes=options.num_classes)
+    table = synthetic_table(space) if options.table is None else LatencyTable.load(options.table)
+    figures = measure(space, table, options.rounds, terminal)
     print_figures(figures, terminal)
     if options.record:
         row = environment_columns(PACKAGES, threads=1)
-        row |= {
-            "space": options.space,
-            "table": "synthetic" if options.table is None else "measured",
-            "rounds": str(options.rounds),
-            "setup_ms": f"{figures.setup_ms:.4g}",
-            "batch_per_s": f"{figures.batch_per_s:.4g}",
-            "scalar_per_s": f"{figures.scalar_per_s:.4g}",
-            "speedup": f"{figures.speedup:.4g}",
-            "compared": str(figures.compared),
-            "equal": str(figures.equal),
-        }
+        row |= {"space": options.space, "table": "random" if options.table is None else "measured"}
+        row |= {"rounds": str(options.rounds)}
+        for name, value in asdict(figures).items():
+            row[name] = str(value) if isinstance(value, int) else f"{value:.4g}"
         terminal.line(f"recorded in {append_row('prediction', row)}")
-    return 0
 
 
 if __name__ == "__main__":
