@@ -48,7 +48,7 @@ REFERENCE_SEED, REFERENCE_RESOLUTION = "mobilenet_v3_large", 96
 """The reference network: its 22 MB of weights leave the caches as a network leaves them, and at
 this size it is soon done."""
 
-CALIBRATION_NETWORKS = VALIDATION_NETWORKS = 12
+CALIBRATION_NETWORKS, VALIDATION_NETWORKS = 24, 16
 CALIBRATION, VALIDATION = "calibration", "validation"
 
 Progress = Callable[[int, int], None]
@@ -138,7 +138,7 @@ class PlanEntry:
     Attributes:
         key: its name in the table.
         input_shape: of the graph's input, batch first.
-        weights_bytes: how long the file of weights must be.
+        weights_bytes: of its weights; the file of weights must be as long.
         parts, boundaries: of a whole network: the keys that a prediction adds and subtracts.
         role: of a whole network: what it is measured for.
         trace: whether to time every node of it as well, in a single visit.
@@ -231,8 +231,8 @@ def reference_network() -> Architecture:
 def whole_networks(space: SearchSpace) -> dict[Architecture, str]:
     """Random members of the space, and what each is measured for.
 
-    The table's scale is fitted on some, the base network among them; its predictions are compared
-    with the others.
+    The table's correction is fitted on some, the base network among them; its predictions are
+    compared with the others.
     """
     rng = random.Random(f"whole networks of {space.name}")  # noqa: S311
     networks = {space.build(space.base_choices): CALIBRATION}
@@ -321,7 +321,7 @@ def write_plan(
 def _store(archive: zipfile.ZipFile, name: str, entry: PlanEntry) -> dict[str, object]:
     archive.writestr(name, entry.graph)
     line: dict[str, object] = {"key": entry.key, "graph": name, "input_shape": entry.input_shape}
-    for name in ("parts", "boundaries", "role", "trace", "alone"):
+    for name in ("weights_bytes", "parts", "boundaries", "role", "trace", "alone"):
         if value := getattr(entry, name):
             line[name] = value
     return line

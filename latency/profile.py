@@ -398,6 +398,7 @@ def _checked_entry(entry: object) -> dict[str, Any]:
             f"key, graph, role, parts and boundaries must be names, but the entry is {entry!r:.200}"
         )
     _check_parts(entry)
+    _integer({"weights_bytes": 0, **entry}, "weights_bytes", 0, MAX_WEIGHTS_BYTES)
     for flag in ("trace", "alone"):
         _one_of({flag: False, **entry}, flag, (False, True))
     shape = entry.get("input_shape")
@@ -630,7 +631,12 @@ _VISIT_NUMBERS = {
     "runs": (1, MAX_RUNS),
     "at_s": (0.0, 1e11),
 }
-_VISIT_OPTIONAL = {"mhz": (0.0, 1e6), "celsius": (0.0, 1e3), "throttled": (0, 1e9)}
+_VISIT_OPTIONAL = {
+    "weights_bytes": (0, MAX_WEIGHTS_BYTES),
+    "mhz": (0.0, 1e6),
+    "celsius": (0.0, 1e3),
+    "throttled": (0, 1e9),
+}
 
 
 def check_visit(record: dict[str, Any]) -> tuple[str, float]:
@@ -838,6 +844,9 @@ class OrtBench:
         return [[*node, 1e-3 * lower_quartile(times)] for node, times in kernels.items()]
 
 
+_COPIED = ("role", "weights_bytes", "parts", "boundaries")
+
+
 def visit_line(
     entry: dict[str, Any], samples: list[float], references: list[float]
 ) -> dict[str, Any]:
@@ -849,7 +858,7 @@ def visit_line(
         "runs": len(samples),
         "reference_ms": 1e3 * lower_quartile(references),
         "at_s": round(time.time(), 3),
-        **{name: entry[name] for name in ("role", "parts", "boundaries") if name in entry},
+        **{name: entry[name] for name in _COPIED if name in entry},
     }
 
 

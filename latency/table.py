@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from latency.context import After, walk_in_context
+from latency.correction import Added, Correction, fit_correction
 from latency.drift import corrected
 from latency.fidelity import Fidelity, fidelity
 from latency.keys import block_key, boundary_key
@@ -30,7 +31,7 @@ from search_spaces.shapes import TensorShape
 
 PS_PER_MS = 1e9
 PLAUSIBLE_SCALE = 0.2, 5.0
-"""Whole networks over the sum of their blocks."""
+"""Whole networks over the sum of their blocks, but for what their weights take."""
 
 
 class TableError(ValueError):
@@ -53,6 +54,7 @@ class Entry:
         runs: how many timed runs in all of them.
         drift: the reference's slowest visit beside this entry over its fastest.
         reference_ms: the reference network's latency beside it, median of the visits.
+        weights_bytes: of its weights.
         parts, boundaries: of a whole network: the keys that a prediction adds and subtracts.
         role: of a whole network: what it was measured for.
         halves_ms: the latency of the earlier and of the later half of the visits.
@@ -67,6 +69,7 @@ class Entry:
     runs: int
     drift: float
     reference_ms: float
+    weights_bytes: int = 0
     parts: tuple[str, ...] = ()
     boundaries: tuple[str, ...] = ()
     role: str = ""
@@ -147,22 +150,20 @@ class LatencyTable:
         return median(entry.reference_ms for entry in blocks or self._entries.values())
 
     @cached_property
-    def scale(self) -> float:
-        """Whole networks over the sum of their blocks, median of those measured for calibration.
-
-        1 where the table holds none.
-        """
-        scales = [
-            entry.latency_ms / self._sum_ms(entry) for entry in self._whole_networks(CALIBRATION)
-        ]
-        scale = median(scales) if scales else 1.0
+    def correction(self) -> Correction:
+        """Fitted on the networks that were measured for calibration; none where there are none."""
+        networks = self._whole_networks(CALIBRATION)
+        correction = fit_correction(
+            [self._sum(network) for network in networks],
+            [network.latency_ms for network in networks],
+        )
         low, high = PLAUSIBLE_SCALE
-        if not low <= scale <= high:
+        if not low <= correction.scale <= high:
             raise TableError(
-                f"{self.source} predicts nothing: its whole networks take {scale:.3g} times the "
-                "sum of their blocks; measure anew under another file name"
+                f"{self.source} predicts nothing: its whole networks take {correction.scale:.3g} "
+                "times the sum of their blocks; measure anew under another file name"
             )
-        return scale
+        return correction
 
     def validation(self) -> Validation | None:
         """How well the networks that are there for it are predicted; None where none are."""
@@ -172,7 +173,7 @@ class LatencyTable:
             return None
         return Validation(
             prediction=fidelity(
-                [self.scale * self._sum_ms(entry) for entry in networks],
+                [self.correction.apply(self._sum(entry)) for entry in networks],
                 [entry.latency_ms for entry in networks],
             ),
             noise=fidelity([early for early, _ in halves], [late for _, late in halves]),
@@ -180,10 +181,9 @@ class LatencyTable:
 
     def block_cost_ps(self, block: Block, input_shape: TensorShape, after: After) -> int:
         """What the block adds to a network, in picoseconds: a sum of integers is exact."""
-        latency_ms = self.entry(block_key(block, input_shape, after)).latency_ms
-        if after is not After.IMAGE:
-            latency_ms -= self.entry(boundary_key(input_shape, after)).latency_ms
-        return round(self.scale * max(0.0, latency_ms) * PS_PER_MS)
+        boundary = None if after is After.IMAGE else boundary_key(input_shape, after)
+        added = self._added(block_key(block, input_shape, after), boundary)
+        return round(self.correction.apply(added) * PS_PER_MS)
 
     def network_latency_ms(self, architecture: Architecture) -> float:
         """The predicted latency of a whole network, end to end."""
@@ -196,11 +196,20 @@ class LatencyTable:
             if entry.role == role and all(key in self for key in entry.parts + entry.boundaries)
         ]
 
-    def _sum_ms(self, network: Entry) -> float:
-        """The sum of a whole network's blocks, without the scale."""
-        first, *others = (self._entries[key].latency_ms for key in network.parts)
-        boundaries = (self._entries[key].latency_ms for key in network.boundaries)
-        return first + sum(max(0.0, a - b) for a, b in zip(others, boundaries, strict=True))
+    def _sum(self, network: Entry) -> Added:
+        """What a whole network's blocks add up to, before the correction."""
+        added = map(self._added, network.parts, (None, *network.boundaries))
+        latencies, weights = zip(*added, strict=True)
+        return sum(latencies), sum(weights)
+
+    def _added(self, key: str, boundary: str | None) -> Added:
+        """What a block adds to a network: milliseconds, and megabytes of weights."""
+        entry = self.entry(key)
+        if boundary is None:
+            return entry.latency_ms, entry.weights_bytes / 1e6
+        stubs = self.entry(boundary)
+        weights_mb = (entry.weights_bytes - stubs.weights_bytes) / 1e6
+        return max(0.0, entry.latency_ms - stubs.latency_ms), max(0.0, weights_mb)
 
 
 def read_visits(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -254,6 +263,7 @@ def _entry(visits: Sequence[Mapping[str, Any]], latencies: Sequence[float], spre
         reference_ms=median(references),
         parts=tuple(last.get("parts", ())),
         boundaries=tuple(last.get("boundaries", ())),
+        weights_bytes=int(last.get("weights_bytes", 0)),
         role=last.get("role", ""),
         halves_ms=((median(latencies[:middle]), median(latencies[middle:])) if middle else None),
         ops=tuple(tuple(op) for op in last.get("ops", ())),
