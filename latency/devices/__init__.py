@@ -2,5 +2,6 @@
 
 from latency.devices.base import Device
 from latency.devices.local import LocalDevice
+from latency.devices.ssh import SshDevice
 
-__all__ = ["Device", "LocalDevice"]
+__all__ = ["Device", "LocalDevice", "SshDevice"]

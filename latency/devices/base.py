@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from latency.plan import Progress
+from latency.profile import CPU_PROVIDER
 
 
 class DeviceError(RuntimeError):
@@ -13,8 +14,17 @@ class DeviceError(RuntimeError):
 class Device(Protocol):
     """Runs plans. Contract tests hold every device to this."""
 
+    @property
+    def name(self) -> str:
+        """What a table of this device is called where nobody says otherwise; good in a path."""
+        ...
+
     def describe(self) -> dict[str, Any]:
-        """The header fields that a table of this device must have."""
+        """The header fields that a table of this device must have.
+
+        Raises:
+            DeviceError: it cannot be reached, or lacks what measures.
+        """
         ...
 
     def measure(self, plan: Path, table: Path, on_progress: Progress) -> None:
@@ -24,3 +34,10 @@ class Device(Protocol):
             DeviceError: the measurement failed; what was measured before stays in the table.
         """
         ...
+
+
+def device_name(place: str, provider: str) -> str:
+    """``local`` for what runs on the processor there, else ``local-cuda`` and the like."""
+    if provider == CPU_PROVIDER:
+        return place
+    return f"{place}-{provider.removesuffix('ExecutionProvider').lower()}"

@@ -18,25 +18,51 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> None:
     monkeypatch.setattr(latency.profile, "__file__", str(script))
 
 
+def _progress() -> list[tuple[int, int]]:
+    seen: list[tuple[int, int]] = []
+    LocalDevice().measure(PLAN, TABLE, lambda *step: seen.append(step))
+    return seen
+
+
 def test_a_flood_of_errors_does_not_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _stand_in(
         monkeypatch,
         tmp_path,
         "import sys\n"
         "for _ in range(20_000): print('a warning of the runtime', file=sys.stderr)\n"
-        "print('measured 1/1 entries, 0 s left')\n",
+        "print('measured 1/1 visits, 0 s left')\n",
     )
-    seen: list[tuple[int, int]] = []
-    LocalDevice().measure(PLAN, TABLE, lambda *step: seen.append(step))
-    assert seen == [(1, 1)]
+    assert _progress() == [(1, 1)]
+
+
+def test_only_lines_of_progress_are_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stand_in(
+        monkeypatch,
+        tmp_path,
+        "print('measured 3/8 visits, 2 s left')\n"
+        "print('nothing to measure: all is there')\n"
+        "print('measured much/more')\n"
+        "print('measured')\n"
+        "import sys; sys.stdout.buffer.write(bytes([255, 10]))\n"
+        "print('measured 8/8 visits')\n",
+    )
+    assert _progress() == [(3, 8), (8, 8)]
+
+
+def test_the_provider_is_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _stand_in(monkeypatch, tmp_path, "import sys; sys.exit(' '.join(sys.argv[1:]))")
+    with pytest.raises(DeviceError, match="failed: a.plan --out a.jsonl --provider Some$"):
+        LocalDevice(provider="Some").measure(PLAN, TABLE, lambda *_: None)
 
 
 @pytest.mark.parametrize(
     ("code", "message"),
     [
         ("import sys; sys.exit('a\\nprofile.py: error: no such plan')", "failed: no such plan$"),
-        ("import sys; sys.exit(3)", "failed: profile.py ended with exit code 3$"),
-        ("import os; os.kill(os.getpid(), 9)", "failed: profile.py ended with SIGKILL$"),
+        ("import sys; sys.exit(3)", "failed: it ended with exit code 3$"),
+        ("import os; os.kill(os.getpid(), 9)", "failed: it ended with SIGKILL$"),
     ],
 )
 def test_a_failure_is_one_line(
@@ -51,7 +77,7 @@ def test_a_failure_is_one_line(
 def test_an_interruption_leaves_no_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaf: bool
 ) -> None:
-    monkeypatch.setattr("latency.devices.local._STOP_SECONDS", 0.2)
+    monkeypatch.setattr("latency.devices.process._STOP_SECONDS", 0.2)
     ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" if deaf else ""
     _stand_in(
         monkeypatch,
