@@ -5,18 +5,19 @@ takes tens to hundreds (``benchmarks/graph_building.py``).
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, assert_never
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Activation, PoolKind
-from search_spaces.costs import weight_shapes
 from search_spaces.lowering import LoweredBlock, lower
+from search_spaces.onnx_half import halve
+from search_spaces.onnx_quantised import quantise
+from search_spaces.onnx_weights import WeightSource, no_weights, random_weights, trained_weights
 from search_spaces.ops import (
     Activate,
     Add,
@@ -30,6 +31,7 @@ from search_spaces.ops import (
     Op,
     PoolWindow,
 )
+from search_spaces.precision import Precision
 
 OPSET = 17
 IR_VERSION = 9
@@ -37,10 +39,6 @@ GRAPH_INPUT = "input"
 GRAPH_OUTPUT = "output"
 WEIGHTS_FILE = "weights.bin"
 _ALIGNMENT_BYTES = 64
-
-FloatArray = NDArray[np.float32]
-WeightSource = Callable[[Conv | Linear], tuple[TensorProto, TensorProto]]
-"""An operation → its weight and bias as initialisers."""
 
 
 def build_onnx(
@@ -76,23 +74,56 @@ def build_blocks_onnx(
 ) -> onnx.ModelProto:
     """Like ``build_onnx``, for some blocks of a network: ``weights`` has the names of their ops."""
     if weights is None:
-        source = _random_weights(np.random.default_rng(0))
+        source = random_weights(np.random.default_rng(0))
     else:
-        source = _trained_weights(blocks, weights, norm_epsilon)
+        source = trained_weights(blocks, weights, norm_epsilon)
     return _build_model(name, blocks, source, batch)
 
 
 def build_weightless_onnx(
-    name: str, blocks: Sequence[LoweredBlock], *, batch: int = 1
+    name: str,
+    blocks: Sequence[LoweredBlock],
+    *,
+    batch: int = 1,
+    precision: Precision = Precision.FP32,
 ) -> tuple[onnx.ModelProto, int]:
-    """A graph for timing: every initialiser points into one file of random numbers.
+    """A graph for timing: every weight points into one file of random float32 numbers.
+
+    Its input and output are float32 in each precision. ``int8`` is what onnxruntime's static
+    quantisation makes of the network (``onnx_quantised.py``). ``fp16`` times float16 only where the
+    execution provider computes in it (``onnx_half.py``).
 
     Returns:
         the model, whose weights lie in ``WEIGHTS_FILE`` beside it, and the bytes that file needs.
     """
-    source = _ExternalWeights()
-    model = _build_model(name, blocks, source, batch)
-    return model, source.size_bytes
+    model = _build_model(name, blocks, no_weights, batch)
+    match precision:
+        case Precision.FP32:
+            pass
+        case Precision.INT8:
+            quantise(model.graph)
+        case Precision.FP16:
+            halve(model.graph)
+        case _:
+            assert_never(precision)
+    return model, _place_weights(model.graph)
+
+
+def _place_weights(graph: onnx.GraphProto) -> int:
+    """Give each weight a place in ``WEIGHTS_FILE``, in order; returns the bytes of the file."""
+    size_bytes = 0
+    for tensor in graph.initializer:
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        length = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize * math.prod(tensor.dims)
+        for key, value in (
+            ("location", WEIGHTS_FILE),
+            ("offset", str(size_bytes)),
+            ("length", str(length)),
+        ):
+            tensor.external_data.add(key=key, value=value)
+        size_bytes += -(-length // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
+    return size_bytes
 
 
 def _build_model(
@@ -251,100 +282,3 @@ class _GraphBuilder:
         self._raw_node("Transpose", [split], swapped, swapped, perm=[0, 2, 1, 3, 4])
         inputs = [swapped, self._integers(f"{op.name}.restored", restored)]
         self._raw_node("Reshape", inputs, self._value(op.name), op.name)
-
-
-class _ExternalWeights:
-    """Initialisers without values: each a place in ``WEIGHTS_FILE``, one after the other."""
-
-    def __init__(self) -> None:
-        self.size_bytes = 0
-
-    def __call__(self, op: Conv | Linear) -> tuple[TensorProto, TensorProto]:
-        weight, bias = weight_shapes(op)
-        return self._place(f"{op.name}.weight", weight), self._place(f"{op.name}.bias", (bias,))
-
-    def _place(self, name: str, shape: tuple[int, ...]) -> TensorProto:
-        length = 4 * math.prod(shape)
-        tensor = TensorProto(
-            name=name,
-            dims=shape,
-            data_type=TensorProto.FLOAT,
-            data_location=TensorProto.EXTERNAL,
-        )
-        for key, value in (
-            ("location", WEIGHTS_FILE),
-            ("offset", str(self.size_bytes)),
-            ("length", str(length)),
-        ):
-            tensor.external_data.add(key=key, value=value)
-        self.size_bytes += -(-length // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
-        return tensor
-
-
-def _random_weights(rng: np.random.Generator) -> WeightSource:
-    def draw(op: Conv | Linear) -> tuple[TensorProto, TensorProto]:
-        shape, bias = weight_shapes(op)
-        fan_in = math.prod(shape[1:])
-        weight = rng.standard_normal(shape, np.float32) * np.float32((2 / fan_in) ** 0.5)
-        return _tensors(op, weight, np.zeros(bias, np.float32))
-
-    return draw
-
-
-def _tensors(op: Op, weight: FloatArray, bias: FloatArray) -> tuple[TensorProto, TensorProto]:
-    return (
-        numpy_helper.from_array(weight, f"{op.name}.weight"),
-        numpy_helper.from_array(bias, f"{op.name}.bias"),
-    )
-
-
-def _trained_weights(
-    blocks: Iterable[LoweredBlock], weights: Mapping[str, Any], epsilon: float
-) -> WeightSource:
-    expected = _expected_names(blocks)
-    given = {name for name in weights if not name.endswith(".num_batches_tracked")}
-    if missing := sorted(expected - given):
-        raise ValueError(f"the weights lack {missing[0]!r} ({len(missing)} missing in all)")
-    if unknown := sorted(given - expected):
-        raise ValueError(
-            f"the weights hold {unknown[0]!r}, which the network does not have "
-            f"({len(unknown)} left over in all); are they another network's?"
-        )
-
-    def read(name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-        array = np.asarray(weights[name])
-        if array.shape != shape:
-            raise ValueError(f"weight {name!r} must have shape {shape}, but has {array.shape}")
-        return array
-
-    def fold(op: Conv | Linear) -> tuple[TensorProto, TensorProto]:
-        shape, length = weight_shapes(op)
-        weight = read(f"{op.name}.weight", shape)
-        if isinstance(op, Linear) or op.norm is None:
-            bias = read(f"{op.name}.bias", (length,))
-        else:
-            gamma, beta, mean, variance = (
-                read(f"{op.norm}.{part}", (length,)).astype(np.float64) for part in _NORM_PARTS
-            )
-            scale = gamma / np.sqrt(variance + epsilon)
-            weight = weight * scale[:, None, None, None]
-            bias = beta - mean * scale
-        return _tensors(
-            op, weight.astype(np.float32, copy=False), bias.astype(np.float32, copy=False)
-        )
-
-    return fold
-
-
-_NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
-
-
-def _expected_names(blocks: Iterable[LoweredBlock]) -> set[str]:
-    names: set[str] = set()
-    for op in (op for block in blocks for op in block.ops):
-        if isinstance(op, Linear) or (isinstance(op, Conv) and op.norm is None):
-            names |= {f"{op.name}.weight", f"{op.name}.bias"}
-        elif isinstance(op, Conv):
-            names.add(f"{op.name}.weight")
-            names |= {f"{op.norm}.{part}" for part in _NORM_PARTS}
-    return names

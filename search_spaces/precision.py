@@ -1,10 +1,10 @@
-"""The number formats that a network runs in."""
+"""The number formats that a network is timed in."""
 
 from enum import StrEnum
 
 
 class Precision(StrEnum):
-    """fp32; int8 by onnxruntime's static QDQ quantisation; fp16 where a provider runs it."""
+    """What a network computes with. Images and logits are float32 throughout."""
 
     FP32 = "fp32"
     INT8 = "int8"
