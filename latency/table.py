@@ -4,6 +4,7 @@ A missing entry raises and says which command measures it: never a default, neve
 interpolated. A table of another device, runtime, thread count, batch or precision is refused.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -268,3 +269,19 @@ def _entry(visits: Sequence[Mapping[str, Any]], latencies: Sequence[float], spre
         halves_ms=((median(latencies[:middle]), median(latencies[middle:])) if middle else None),
         ops=tuple(tuple(op) for op in last.get("ops", ())),
     )
+
+
+def predicted_ms(table: LatencyTable, network: Entry) -> float:
+    """What the table's blocks say of a whole network that was measured end to end.
+
+    Raises:
+        MissingEntryError: the table lacks one of the blocks.
+        TableError: the table predicts nothing.
+    """
+    return table.correction.apply(table._sum(network))
+
+
+if __name__ == "__main__":
+    from latency.table_command import main
+
+    sys.exit(main())
