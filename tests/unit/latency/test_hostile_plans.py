@@ -1,6 +1,7 @@
 """Plans come from elsewhere: whatever is in one, there is one clear line and no harm."""
 
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,12 +23,26 @@ ENTRY = {"key": "a", "graph": "graphs/0.onnx", "input_shape": [1, 1, 1, 1]}
     ("fields", "message"),
     [
         ({"format": "other"}, "of another format or version"),
-        ({"version": 2}, "of another format or version"),
+        ({"version": 1}, "of another format or version"),
         ({"threads": 0}, "threads must be an integer in 1..1024, but is 0"),
         ({"threads": True}, "threads must be an integer"),
         ({"batch": 10**400}, "batch must be an integer in 1..1024"),
         ({"batch": None}, "batch must be an integer in 1..1024, but is None"),
-        ({"min_rounds": 1}, "min_rounds must be an integer in 2..1000, but is 1"),
+        ({"spinning": 1}, r"spinning must be one of \(False, True\), but is 1"),
+        ({"spinning": "no"}, "spinning must be one of"),
+        ({"affinity": []}, r"affinity must be a list of cores, but is \[\]"),
+        ({"affinity": 0}, "affinity must be a list of cores, but is 0"),
+        ({"affinity": [-1]}, r"affinity must be a list of cores, but is \[-1\]"),
+        ({"affinity": [1024]}, "affinity must be a list of cores"),
+        ({"affinity": [True]}, "affinity must be a list of cores"),
+        (
+            {"precision": "fp64"},
+            r"precision must be one of \('fp32', 'int8', 'fp16'\), but is 'fp6",
+        ),
+        ({"precision": ["fp32"]}, "precision must be one of"),
+        ({"runs": 2}, "runs must be an integer in 3..1000, but is 2"),
+        ({"runs": 10**9}, "runs must be an integer in 3..1000"),
+        ({"min_rounds": 0}, "min_rounds must be an integer in 1..1000, but is 0"),
         ({"max_rounds": 10**6}, "max_rounds must be an integer in 2..1000"),
         ({"min_rounds": 9, "max_rounds": 8}, "max_rounds must be an integer in 9..1000"),
         ({"weights_bytes": 1 << 40}, "weights_bytes must be an integer in 0..1073741824"),
@@ -36,10 +51,18 @@ ENTRY = {"key": "a", "graph": "graphs/0.onnx", "input_shape": [1, 1, 1, 1]}
         ({"entries": {"key": "a"}}, "entries must be a list"),
         ({"entries": ["a"]}, "an entry must be an object, but is 'a'"),
         ({"entries": [ENTRY, ENTRY]}, "two of its entries have the same key"),
-        ({"entries": [ENTRY | {"key": ""}]}, "key, graph and parts must be names"),
-        ({"entries": [ENTRY | {"graph": 1}]}, "key, graph and parts must be names"),
-        ({"entries": [ENTRY | {"parts": "ab"}]}, "key, graph and parts must be names"),
-        ({"entries": [ENTRY | {"parts": [[]]}]}, "key, graph and parts must be names"),
+        ({"entries": [ENTRY | {"key": ""}]}, "parts and boundaries must be names"),
+        ({"entries": [ENTRY | {"graph": 1}]}, "parts and boundaries must be names"),
+        ({"entries": [ENTRY | {"parts": "ab"}]}, "parts and boundaries must be names"),
+        ({"entries": [ENTRY | {"parts": [[]]}]}, "parts and boundaries must be names"),
+        ({"entries": [ENTRY | {"boundaries": 1}]}, "parts and boundaries must be names"),
+        ({"entries": [ENTRY | {"role": None}]}, "parts and boundaries must be names"),
+        ({"entries": [ENTRY | {"role": "validation"}]}, "'a' has 0 parts and 0 boundaries"),
+        ({"entries": [ENTRY | {"parts": ["b", "c"]}]}, "'a' has 2 parts and 0 boundaries"),
+        ({"entries": [ENTRY | {"boundaries": ["b"]}]}, "'a' has 0 parts and 1 boundaries"),
+        ({"entries": [ENTRY | {"weights_bytes": -1}]}, "weights_bytes must be an integer in 0.."),
+        ({"entries": [ENTRY | {"trace": 1}]}, "trace must be one of"),
+        ({"entries": [ENTRY | {"alone": "yes"}]}, "alone must be one of"),
         ({"entries": [ENTRY | {"input_shape": []}]}, "input_shape must be 1..8 positive integers"),
         ({"entries": [ENTRY | {"input_shape": "11"}]}, "input_shape must be"),
         ({"entries": [ENTRY | {"input_shape": [True]}]}, "input_shape must be"),
@@ -55,6 +78,7 @@ def test_fields_out_of_range_are_refused(
     with pytest.raises(ProfileError, match=message) as caught:
         Plan(path)
     assert str(caught.value).startswith(f"{path} is no valid plan: ")
+    assert str(caught.value).isprintable()
 
 
 def test_unknown_fields_are_ignored(bent_plan: MakePlan) -> None:
@@ -83,6 +107,21 @@ def test_a_member_is_read_up_to_the_limit_whatever_it_says_of_its_size(
         plan.graph(plan.entries[0])
 
 
+def test_a_description_that_unpacks_to_gigabytes_is_refused_within_little_memory(
+    bent_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latency.profile.MAX_DESCRIPTION_BYTES", 1 << 20)
+    path = bent_plan({"plan.json": b"[" + b"[]," * (20 << 20) + b"[]]"})
+    assert path.stat().st_size < 200_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProfileError, match=r"'plan\.json' is larger than 1048576 bytes"):
+            Plan(path)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_compressions_that_unpack_without_a_limit_are_refused(tmp_path: Path, method: int) -> None:
     with zipfile.ZipFile(tmp_path / "plan", "w", method) as archive:
@@ -97,7 +136,8 @@ def test_a_member_with_a_climbing_name_is_read_and_never_unpacked(
     name = "../../climbed.onnx"
     with zipfile.ZipFile(small_plan) as archive:
         graph = archive.read("graphs/0.onnx")
-    path = bent_plan({name: graph}, entries=[ENTRY | {"graph": name}])
+    entry = ENTRY | {"graph": name, "input_shape": [1, 4, 8, 8]}
+    path = bent_plan({name: graph}, entries=[entry])
     assert main([str(path), "--out", str(tmp_path / "table"), "--quiet"]) == 0
     assert not list(tmp_path.parent.parent.rglob("climbed.onnx"))
 
@@ -105,7 +145,7 @@ def test_a_member_with_a_climbing_name_is_read_and_never_unpacked(
 def test_a_member_that_is_not_there_is_named(bent_plan: MakePlan) -> None:
     with (
         Plan(bent_plan(entries=[ENTRY | {"graph": "gone"}])) as plan,
-        pytest.raises(ProfileError, match="cannot read 'gone'"),
+        pytest.raises(ProfileError, match=r"bent\.plan is no valid plan: cannot read 'gone'"),
     ):
         plan.graph(plan.entries[0])
 
