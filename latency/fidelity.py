@@ -17,7 +17,7 @@ class Fidelity:
         bias: mean error; positive where too slow a network is predicted.
         worst: the largest absolute error.
         within_5, within_10: the share of networks whose error is within ±5 %, ±10 %.
-        rank_correlation: Spearman's; NaN for fewer than three networks.
+        rank_correlation: Spearman's; None for fewer than three networks, or where all are equal.
     """
 
     networks: int
@@ -26,13 +26,14 @@ class Fidelity:
     worst: float
     within_5: float
     within_10: float
-    rank_correlation: float
+    rank_correlation: float | None
 
     def __str__(self) -> str:
+        rank = "–" if self.rank_correlation is None else f"{self.rank_correlation:.4f}"
         return (
             f"MAPE {self.mape:.2%}, within ±5 % {self.within_5:.1%}, within ±10 % "
-            f"{self.within_10:.1%}, rank correlation {self.rank_correlation:.4f}, bias "
-            f"{self.bias:+.2%}, worst {self.worst:.1%}"
+            f"{self.within_10:.1%}, rank correlation {rank}, bias {self.bias:+.2%}, "
+            f"worst {self.worst:.1%}"
         )
 
 
@@ -60,9 +61,9 @@ def fidelity(predicted_ms: Sequence[float], measured_ms: Sequence[float]) -> Fid
     )
 
 
-def _rank_correlation(some: NDArray[np.float64], others: NDArray[np.float64]) -> float:
-    if len(some) < 3:
-        return float("nan")
+def _rank_correlation(some: NDArray[np.float64], others: NDArray[np.float64]) -> float | None:
+    if len(some) < 3 or np.ptp(some) == 0 or np.ptp(others) == 0:
+        return None
     return float(np.corrcoef(_ranks(some), _ranks(others))[0, 1])
 
 

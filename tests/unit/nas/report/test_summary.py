@@ -3,11 +3,14 @@
 import json
 import platform
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 import torch
 
+from latency.fidelity import fidelity
+from latency.table import Validation
 from nas.report.summary import summary_lines
 
 MakeSummary = Callable[..., dict[str, Any]]
@@ -37,9 +40,10 @@ def test_every_figure_is_in_the_summary(make_summary: MakeSummary) -> None:
         "target_ms": 10.0,
         "predicted_ms": 9.5,
         "measured_ms": 9.8,
+        "undisturbed_ms": pytest.approx(9.6),
         "interval": 0.012,
-        "rounds": 40,
-        "drift_percent": pytest.approx(5.0),
+        "runs": 480,
+        "table_validation": None,
         "reachable_ms": [6.0, 10.0],
     }
     assert summary["accuracy"] == {
@@ -62,8 +66,8 @@ def test_every_figure_is_in_the_summary(make_summary: MakeSummary) -> None:
     assert (search["space"], search["space_size"], search["trials"]) == ("small", 64.0, 20)
     assert (search["winner"], search["reward"], search["seed"]) == (7, 0.91, 3)
     assert search["choices"]["second.kernel"] == 3
-    # The overhead, the stem, 12 inverted residuals and the head at two widths.
-    assert (search["table"], search["table_entries"]) == ("small.jsonl", 16)
+    # The stem, 12 inverted residuals, the head at two widths, and two boundaries.
+    assert (search["table"], search["table_entries"]) == ("small.jsonl", 17)
     block = 8 * 16 + 2 * 16 + 16 * 9 + 2 * 16 + 16 * 8 + 2 * 8
     assert summary["network"]["params"] == 3 * 9 * 8 + 2 * 8 + 2 * block + 8 * 10 + 10
     assert summary["network"]["logit_difference"] == 2e-6
@@ -87,8 +91,18 @@ def test_the_text_says_what_was_measured_how(make_summary: MakeSummary) -> None:
         "validation 92.0% after proxy training at 24×24, 95.5% trained, at 48×48",
         "test 94.3% (once, 2 images of digits at 48×48)",
         "target 10.00 ms, predicted 9.50 ms, measured 9.80 ms: MET",
-        "median of 40 rounds, its ratio to the reference ±1.2%",
-        "the machine was 5.0 % slower than for the table",
+        "median of 480 runs; undisturbed, which is what the table counts, 9.60 ms ±1.2%",
         "runs/small_10ms/: best.onnx, best.pt",
     ):
         assert part in text
+
+
+def test_the_text_says_how_the_table_was_validated(make_summary: MakeSummary) -> None:
+    summary = make_summary()
+    prediction = fidelity([1.02, 1.96, 3.0], [1.0, 2.0, 3.0])
+    noise = fidelity([1.0, 2.0, 3.0], [1.03, 2.0, 3.0])
+    validation = Validation(prediction=prediction, noise=noise)
+    summary["latency"]["table_validation"] = asdict(validation)
+    text = "\n".join(summary_lines(summary, "runs/small_10ms"))
+    assert "MAPE 1.33%, within ±5 % 100.0%" in text
+    assert "noise floor: MAPE 0.97%; over 3 other networks of the space" in text
