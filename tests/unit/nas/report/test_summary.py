@@ -72,7 +72,7 @@ def test_every_figure_is_in_the_summary(make_summary: MakeSummary) -> None:
     assert summary["network"]["params"] == 3 * 9 * 8 + 2 * 8 + 2 * block + 8 * 10 + 10
     assert summary["network"]["logit_difference"] == 2e-6
     environment = summary["environment"]
-    assert environment["device"] == {"cpu": "a <fast> CPU"}
+    assert environment["device"]["cpu"] == "a <fast> CPU"
     assert (environment["threads"], environment["batch"]) == (2, 1)
     assert environment["python"] == platform.python_version()
     assert torch.__version__.startswith(environment["versions"]["torch"].split("+")[0])
