@@ -1,11 +1,12 @@
 """What the commands of this package have in common on their command lines."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from latency.devices import Device, LocalDevice
+from latency.devices import Device, LocalDevice, SshDevice
 from latency.devices.base import DeviceError
 from latency.plan import MeasureSettings
 from latency.profile import CPU_PROVIDER
@@ -79,7 +80,9 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
 def add_device_options(parser: argparse.ArgumentParser) -> None:
     """Where the measurement runs."""
     add = parser.add_argument
-    add("--device", default="local", metavar="WHERE", help="local, torch_cuda or ssh:[USER@]HOST")
+    where = "local, torch_cuda or ssh:[USER@]HOST[:PORT] (%(default)s)"
+    add("--device", default="local", metavar="WHERE", help=where)
+    add("--python", default="python3", help="the interpreter on an ssh device (%(default)s)")
     add("--provider", default=CPU_PROVIDER, help="execution provider of onnxruntime (%(default)s)")
 
 
@@ -109,8 +112,24 @@ def _cores(text: str | None) -> Sequence[int] | None:
 def device_of(options: argparse.Namespace) -> Device:
     """The device that the options name."""
     if options.device == "local":
-        return LocalDevice()
-    raise ValueError(f"--device must be local, torch_cuda or ssh:HOST, but got {options.device!r}")
+        return LocalDevice(provider=options.provider)
+    if options.device == "torch_cuda":
+        from latency.devices.torch_cuda import TorchCudaDevice  # loads torch
+
+        return TorchCudaDevice()
+    if found := re.fullmatch(r"ssh:(?:([^@\s]+)@)?([^@\s]+?)(?::(\d+))?", options.device):
+        user, host, port = found.groups()
+        return SshDevice(
+            host=host,
+            user=user,
+            port=None if port is None else int(port),
+            provider=options.provider,
+            python=options.python,
+        )
+    raise ValueError(
+        "--device must be local, torch_cuda or ssh:[USER@]HOST[:PORT], but got "
+        f"{options.device!r:.80}"
+    )
 
 
 def networks_of(options: argparse.Namespace) -> list[Architecture]:

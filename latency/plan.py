@@ -212,7 +212,7 @@ def graph_entry(
     **fields: Any,
 ) -> PlanEntry:
     """Any chain of operations, under a key of its own; ``fields`` are other fields of the entry."""
-    model, weights_bytes = build_weightless_onnx(key, blocks, batch=batch)  # TODO precision
+    model, weights_bytes = build_weightless_onnx(key, blocks, batch=batch, precision=precision)
     shape = blocks[0].input_shape
     return PlanEntry(
         key=key,
