@@ -213,8 +213,8 @@ class SshDevice:
         reason = failure_reason(errors, code)
         if code == _SSH_FAILED and reached:
             return DeviceError(
-                f"the connection to {self.host} was lost ({reason}); what is measured is kept, "
-                "give the same command again"
+                f"the connection to {self.host} was lost, or what measures there was killed "
+                f"({reason}); what is measured is kept, give the same command again"
             )
         if code == _SSH_FAILED:
             remedy = _remedy(_REACH_REMEDIES, reason) or f"see that `ssh {self.host}` works"

@@ -140,6 +140,7 @@ def _python_for(user: str, folder: Path) -> str:
         prefix / "lib" / version,
         copy / "lib" / version,
         ignore=shutil.ignore_patterns(*NOT_NEEDED),
+        copy_function=_link_or_copy,
     )
     for library in prefix.glob("lib/libpython*.so*"):
         shutil.copy(library, copy / "lib")
@@ -153,6 +154,13 @@ def _python_for(user: str, folder: Path) -> str:
     if not _can_measure(str(wrapper), user):
         pytest.skip(f"another user cannot read this Python's packages in {sys.prefix}")
     return str(wrapper)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
 
 
 def _can_measure(python: str, user: str) -> bool:

@@ -53,7 +53,7 @@ def test_only_lines_of_progress_are_progress(
 
 def test_the_provider_is_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _stand_in(monkeypatch, tmp_path, "import sys; sys.exit(' '.join(sys.argv[1:]))")
-    with pytest.raises(DeviceError, match="failed: a.plan --out a.jsonl --provider Some$"):
+    with pytest.raises(DeviceError, match=r"failed: a\.plan --out a\.jsonl --provider Some$"):
         LocalDevice(provider="Some").measure(PLAN, TABLE, lambda *_: None)
 
 
