@@ -16,23 +16,36 @@ from enum import StrEnum
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Block, ClassifierHead
 from search_spaces.lowering import INPUT, LoweredBlock, lower_block
-from search_spaces.ops import Activate, Add, Conv, GlobalPool, Multiply, Op
+from search_spaces.ops import (
+    Activate,
+    Add,
+    ChannelShuffle,
+    Conv,
+    GlobalPool,
+    Multiply,
+    Op,
+)
 from search_spaces.shapes import TensorShape, output_shape
 
 STUB_CHANNELS = 4
+_LAYOUT_CHANNELS = 16
+"""So many channels lie together in a blocked layout (AVX-512; 8 elsewhere), of one group only."""
 _STUB, _STUB_END = "stub", "stub_end"
 
 
 class After(StrEnum):
     """What wrote the map that a block reads. It decides the layout that the map is handed over in.
 
-    A runtime keeps the result of a dense or a depthwise convolution in a layout of its own
-    (onnxruntime: NCHWc on x86 and Arm, NHWC where int8), and what else there is in the plain one.
+    A runtime keeps the result of a dense or a depthwise convolution in a layout of its own:
+    onnxruntime in blocks of channels (NCHWc) where float, channels last where int8. A channel
+    shuffle is always in the plain layout. Whatever else there is, is in the plain layout where
+    float, and takes on that of its neighbours where int8.
     """
 
     IMAGE = "image"
     CONV = "conv"
     PLAIN = "plain"
+    SHUFFLE = "shuffle"
 
 
 def context_after(block: Block, input_shape: TensorShape) -> After:
@@ -42,9 +55,17 @@ def context_after(block: Block, input_shape: TensorShape) -> After:
     op: Op | None = lowered.ops[-1]
     while isinstance(op, Add | Activate):  # they leave the layout as it is
         op = ops.get(op.inputs[0])
-    if isinstance(op, Conv) and op.groups in (1, op.in_channels):
-        return After.CONV
-    return After.PLAIN
+    if isinstance(op, ChannelShuffle):
+        return After.SHUFFLE
+    return After.CONV if isinstance(op, Conv) and _has_layout(op) else After.PLAIN
+
+
+def _has_layout(op: Conv) -> bool:
+    """Whether runtimes have a layout of their own for what the convolution writes."""
+    if op.groups in (1, op.in_channels):
+        return True
+    sizes = op.in_channels // op.groups, op.output_shape.channels // op.groups
+    return all(size % _LAYOUT_CHANNELS == 0 for size in sizes)
 
 
 def walk_in_context(architecture: Architecture) -> list[tuple[Block, TensorShape, After]]:
@@ -91,14 +112,18 @@ def _stub(shape: TensorShape, after: After) -> LoweredBlock:
         norm=f"{_STUB}.norm",
     )
     ops: list[Op] = [conv]
+    name = f"{_STUB}.{after}"
     if after is After.PLAIN:
-        # No runtime multiplies a map by one value a channel in a blocked layout.
+        # onnxruntime multiplies a map by a value a channel in the plain layout, or in any if int8.
         one = TensorShape(shape.channels, 1, 1)
         pool = GlobalPool(name=f"{_STUB}.pool", inputs=(conv.name,), output_shape=one)
-        ops += [
-            pool,
-            Multiply(name=f"{_STUB}.plain", inputs=(conv.name, pool.name), output_shape=shape),
-        ]
+        gate = Multiply(name=name, inputs=(conv.name, pool.name), output_shape=shape)
+        ops += [pool, gate]
+    elif after is After.SHUFFLE:
+        groups = next(n for n in range(2, shape.channels + 1) if shape.channels % n == 0)
+        ops.append(
+            ChannelShuffle(name=name, inputs=(conv.name,), output_shape=shape, groups=groups)
+        )
     source = TensorShape(STUB_CHANNELS, shape.height, shape.width)
     return LoweredBlock(_STUB, INPUT, source, tuple(ops))
 
