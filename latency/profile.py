@@ -580,7 +580,7 @@ def open_table(
     with path.open("a+b") as table:
         _lock(table, path)
         table.seek(0)
-        content = table.read(MAX_FILE_BYTES + 1)
+        content = read_table(table)
         records = parse_table(path, content)
         if records and records[0] != header:
             differs = difference(records[0], header)
@@ -589,6 +589,12 @@ def open_table(
         if not records:
             _append_line(table, header)
         yield table, records[1:]
+
+
+def read_table(table: BinaryIO) -> bytes:
+    """A table's content, or of what is larger than a table may be, one byte more than that."""
+    # Whoever asks for so many bytes is given memory for so many, however short the file is.
+    return table.read(min(MAX_FILE_BYTES, os.fstat(table.fileno()).st_size) + 1)
 
 
 def parse_table(path: Path, content: bytes) -> list[dict[str, Any]]:
