@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from latency.devices import Device, LocalDevice
+from latency.devices import Device
 from latency.plan import MeasureSettings
 from nas.data import ImageData
 from nas.evaluators import Evaluator
@@ -51,7 +51,8 @@ def build_search(config: DictConfig, *, command: str) -> Search:
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ValueError(" ".join(str(error).split())) from None
-    settings = _settings(config, plain)
+    device: Device = _build("device", config.device)
+    settings = _settings(config, plain, device)
 
     def make_sampler(trials_so_far: int) -> optuna.samplers.BaseSampler:
         seed = settings.seed + trials_so_far
@@ -68,7 +69,7 @@ def build_search(config: DictConfig, *, command: str) -> Search:
         data=data,
         evaluator=_build("evaluator", config.evaluator, data=data.for_search(), seed=settings.seed),
         reward=_build("reward", config.reward),
-        device=LocalDevice(),
+        device=device,
         make_sampler=make_sampler,
         folder=Path(str(plain["runs"])) / settings.name,
         config=plain,
@@ -76,7 +77,7 @@ def build_search(config: DictConfig, *, command: str) -> Search:
     )
 
 
-def _settings(config: DictConfig, plain: dict[str, Any]) -> SearchSettings:
+def _settings(config: DictConfig, plain: dict[str, Any], device: Device) -> SearchSettings:
     target_ms = parse_latency_ms(plain["target_latency"])
     name = str(plain["name"])
     if not re.fullmatch(r"\w[\w.+-]*", name):
@@ -85,7 +86,9 @@ def _settings(config: DictConfig, plain: dict[str, Any]) -> SearchSettings:
             f"{name!r}"
         )
     measure: MeasureSettings = _build("measure", config.measure)
-    table = plain["table"] or f"tables/{_table_name(config, measure)}.jsonl"
+    # A table holds for one device, precision, number of threads and batch: one file each.
+    kind = f"{device.name}-{measure.precision}-t{measure.threads}-b{measure.batch}"
+    table = plain["table"] or f"tables/{kind}.jsonl"
     return SearchSettings(
         name=name,
         target_ms=target_ms,
@@ -98,12 +101,6 @@ def _settings(config: DictConfig, plain: dict[str, Any]) -> SearchSettings:
         measure=measure,
         final=_build("final", config.final),
     )
-
-
-def _table_name(config: DictConfig, measure: MeasureSettings) -> str:
-    """A table holds for one device, precision, number of threads and batch: one file each."""
-    device = config.device._target_.rpartition(".")[2].removesuffix("Device").lower()
-    return f"{device}-{measure.precision}-t{measure.threads}-b{measure.batch}"
 
 
 def _build(field: str, node: DictConfig, **arguments: Any) -> Any:

@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,16 +29,16 @@ from latency.profile import CPU_PROVIDER, Plan, ProfileError, table_header
 DESCRIBE_SECONDS = 120.0
 _NOT_EXECUTABLE, _NOT_FOUND, _SSH_FAILED = 126, 127, 255
 
-_OPTIONS = (
-    "BatchMode=yes",  # asks for nothing
-    "ConnectTimeout=10",
-    "ServerAliveInterval=5",
-    "ServerAliveCountMax=3",
-    "ClearAllForwardings=yes",
-    "RemoteCommand=none",
-    "RequestTTY=no",
-    "LogLevel=ERROR",
-)
+_OPTIONS = {
+    "BatchMode": "yes",  # asks for nothing
+    "ConnectTimeout": "10",
+    "ServerAliveInterval": "5",
+    "ServerAliveCountMax": "3",
+    "ClearAllForwardings": "yes",
+    "RemoteCommand": "none",
+    "RequestTTY": "no",
+    "LogLevel": "ERROR",
+}
 
 # Must parse under every Python that may be there. Nothing in the home folder is to be imported.
 _BOOTSTRAP = (
@@ -84,7 +84,7 @@ class SshDevice:
         python: the interpreter there, by name or by a path, relative to the home folder or not.
         folder: where files are kept there while a measurement is unfinished.
         provider: the execution provider of onnxruntime that runs the graphs.
-        options: further options of ssh, each like ``ProxyJump=gateway``.
+        options: further options of ssh by name, as in ``{"ProxyJump": "gateway"}``.
     """
 
     host: str
@@ -94,28 +94,34 @@ class SshDevice:
     python: str = "python3"
     folder: str = ".cache/chronas"
     provider: str = CPU_PROVIDER
-    options: Sequence[str] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for field in ("host", "user", "identity", "python", "folder"):
-            value = getattr(self, field)
-            # What begins with a dash would be an option of ssh.
-            if not (value is None and field in ("user", "identity")) and not (
-                isinstance(value, str) and re.fullmatch(r"[^-\s][^\0\n]*", value)
-            ):
-                raise ValueError(f"device.{field} must be a name, but got {value!r:.80}")
-        if not re.fullmatch(r"[\w.:%-]+", self.host):
+        if not isinstance(self.host, str) or not re.fullmatch(r"[\w:][\w.:%-]*", self.host):
             raise ValueError(
-                f"device.host must be a host's name or address, without user or port, but got "
-                f"{self.host!r:.80}; these go into device.user and device.port"
+                "host must be a name or an address, like device.host=raspberrypi (user and port "
+                f"are fields of their own), but got {self.host!r:.80}"
+            )
+        for name in ("user", "identity", "python", "folder"):
+            value = getattr(self, name)
+            if value is None and name in ("user", "identity"):
+                continue
+            # What begins with a dash would be an option.
+            if not isinstance(value, str) or not re.fullmatch(r"[^-\s][^\0\r\n]*", value):
+                raise ValueError(f"{name} must be a name or a path, but got {value!r:.80}")
+        if self.identity is not None and not Path(self.identity).expanduser().is_file():
+            raise ValueError(
+                f"identity must be the file of a private key, but got {self.identity!r}"
             )
         if self.port is not None and (type(self.port) is not int or not 1 <= self.port <= 65535):
-            raise ValueError(f"device.port must be an integer in 1..65535, but got {self.port!r}")
-        if isinstance(self.options, str) or not all(
-            isinstance(option, str) and "=" in option for option in self.options
+            raise ValueError(f"port must be an integer in 1..65535, but got {self.port!r:.80}")
+        if not isinstance(self.options, Mapping) or not all(
+            str(name).isalnum() and type(value) in (str, int)
+            for name, value in self.options.items()
         ):
             raise ValueError(
-                f"device.options must be a list like [ProxyJump=gateway], but got {self.options!r}"
+                "options must be names and values of ssh's options, like "
+                f"+device.options.ProxyJump=gateway, but got {self.options!s:.80}"
             )
 
     @property
@@ -199,9 +205,8 @@ class SshDevice:
             ) from None
 
     def _options(self) -> Iterator[str]:
-        # Of an option that is given twice, ssh takes the first.
-        for option in (*self.options, *_OPTIONS):
-            yield from ("-o", option)
+        for name, value in (_OPTIONS | dict(self.options)).items():
+            yield from ("-o", f"{name}={value}")
         if self.user is not None:
             yield from ("-l", self.user)
         if self.port is not None:

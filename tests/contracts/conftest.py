@@ -41,7 +41,7 @@ class Login:
             "port": self.port,
             "identity": str(self.folder / "key"),
             "python": self.python,
-            "options": [f"UserKnownHostsFile={self.folder / 'known_hosts'}"],
+            "options": {"UserKnownHostsFile": f"{self.folder}/known_hosts"},
         }
         return SshDevice(**given | changes)
 

@@ -9,6 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from latency.devices import LocalDevice, SshDevice
+from latency.devices.torch_cuda import TorchCudaDevice
 from latency.plan import MeasureSettings
 from nas.evaluators import ProxyEvaluator
 from nas.reward import AbsoluteReward, PowerReward
@@ -18,9 +20,21 @@ from nas.training import TrainSettings
 CONF = Path(__file__).parents[2] / "conf"
 GROUP_FILES = sorted(str(path.relative_to(CONF))[:-5] for path in CONF.glob("*/*.yaml"))
 
+GIVEN = {"device/ssh": ["device.host=lab", "device.user=me", "+device.options.ProxyJump=gate"]}
+"""What has no default."""
+
 BUILT: dict[str, Callable[[Search], bool]] = {
     "data/digits": lambda s: (
         (s.data.name, len(s.data.test), s.data.num_classes) == ("digits", 360, 10)
+    ),
+    "device/local": lambda s: s.device == LocalDevice(),
+    "device/ssh": lambda s: (
+        s.device == SshDevice(host="lab", user="me", options={"ProxyJump": "gate"})
+        and s.settings.table == Path("tables/ssh-lab-fp32-t1-b1.jsonl")
+    ),
+    "device/torch_cuda": lambda s: (
+        s.device == TorchCudaDevice(index=0)
+        and s.settings.table == Path("tables/torch_cuda-fp32-t1-b1.jsonl")
     ),
     "evaluator/proxy": lambda s: isinstance(s.evaluator, ProxyEvaluator),
     "reward/absolute": lambda s: s.reward == AbsoluteReward(beta=-0.10),
@@ -56,7 +70,7 @@ def test_every_file_is_held_to_something() -> None:
 @pytest.mark.parametrize("file", GROUP_FILES)
 def test_every_file_builds_what_its_name_says(file: str) -> None:
     group, _, name = file.partition("/")
-    assert BUILT[file](_build(f"{group}={name}"))
+    assert BUILT[file](_build(f"{group}={name}", *GIVEN.get(file, [])))
 
 
 def test_the_search_by_itself() -> None:
@@ -64,8 +78,8 @@ def test_the_search_by_itself() -> None:
     settings = search.settings
     assert (settings.name, settings.target_ms) == ("run", 15.0)
     assert (settings.resolution, settings.proxy_resolution) == (224, 32)
-    assert settings.measure == MeasureSettings(threads=1, batch=1)
-    assert settings.table == Path("tables/local-t1-b1.jsonl")
+    assert settings.measure == MeasureSettings(runs=5, min_rounds=2, max_rounds=3)
+    assert settings.table == Path("tables/local-fp32-t1-b1.jsonl")
     assert search.folder == Path("runs/run")
     assert search.command == "the command"
     assert search.space.name == "mobilenet_v3"
@@ -86,8 +100,10 @@ def test_what_is_given_arrives() -> None:
     assert search.folder == Path("/tmp/elsewhere/two.b-1")
     assert (settings.seed, settings.trials, settings.finalists) == (7, 3, 2)
     assert (settings.resolution, settings.proxy_resolution) == (96, 16)
-    assert settings.measure == MeasureSettings(threads=4, batch=8)
-    assert settings.table == Path("tables/local-t4-b8.jsonl")
+    assert settings.measure == MeasureSettings(
+        threads=4, batch=8, runs=5, min_rounds=2, max_rounds=3
+    )
+    assert settings.table == Path("tables/local-fp32-t4-b8.jsonl")
     assert settings.final == TrainSettings(
         epochs=5, batch_size=16, learning_rate=1e-3, threads=None
     )
@@ -128,6 +144,8 @@ def test_the_run_keeps_plain_values() -> None:
             r"^evaluator: TrainSettings\.epochs must be an integer in 1",
         ),
         ("final.learning_rate=fast", r"^final: TrainSettings\.learning_rate must be a number in"),
+        ("device=ssh", "^device: host must be a name .* like device.host=raspberrypi .* got None$"),
+        ("+device.host=lab", r"^device: .*unexpected keyword argument 'host'"),
         ("+reward.gamma=1", r"^reward: .*unexpected keyword argument 'gamma'"),
         ("+sampler.restarts=1", r"^sampler: .*unexpected keyword argument 'restarts'"),
         ("reward._target_=nas.reward.CubicReward", r"^reward cannot be built: .*CubicReward"),

@@ -120,7 +120,7 @@ def test_a_connection_that_goes_silent(
     monkeypatch.setattr(conversation, "SIGN_SECONDS", 0.2)
     table = tmp_path / "table.jsonl"
     device = ssh_login.device()
-    device = ssh_login.device(options=[*device.options, "ServerAliveInterval=1"])
+    device = ssh_login.device(options={**device.options, "ServerAliveInterval": 1})
     stop = _once_under_way(lambda: ssh_login.signal_sessions(signal.SIGSTOP))
     try:
         with pytest.raises(DeviceError, match=r"was lost, .*give the same command again$"):
@@ -202,7 +202,7 @@ def test_two_tables_do_not_mix(ssh_login: Any, plan: Path, tmp_path: Path) -> No
         ),
         ({"identity": "refused_key"}, r"Permission denied \(publickey\)\.; have the key accepted"),
         ({"port": 1}, "Connection refused; see that it is switched on and runs an ssh server"),
-        ({"options": ["UserKnownHostsFile=/dev/null"]}, "verification failed.*; log in once by"),
+        ({"options": {"UserKnownHostsFile": "/dev/null"}}, "verification failed.*; log in once by"),
         ({"python": "python9"}, r"^'python9' is no Python on 127\.0\.0\.1: .*python9: not found;"),
         ({"python": "/etc/passwd"}, "^'/etc/passwd' is no Python .*Permission denied; give the"),
         ({"python": "true"}, "^'true' is no Python on .*; give the path of one that has numpy"),
