@@ -78,9 +78,9 @@ class MeasureSettings:
     precision: Precision = Precision.FP32
     spinning: bool = False
     affinity: Sequence[int] | None = None
-    runs: int = 12
+    runs: int = 10
     min_rounds: int = 3
-    max_rounds: int = 6
+    max_rounds: int = 5
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -11,7 +11,7 @@ baselines: a regression on multiply-adds, and the sum of blocks timed alone.
 import argparse
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -56,6 +56,9 @@ from search_spaces.shapes import TensorShape
 from search_spaces.spaces import SearchSpace
 
 
+MAX_NETWORKS = 10_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a validation found.
@@ -84,7 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_device_options(parser)
     add = parser.add_argument
     add("--seeds", action="store_true", help="all published networks as well")
-    add("--networks", type=int, default=30, help="random networks of each space (%(default)s)")
+    counts = "random networks of each space, or a number for every --space (30)"
+    add("--networks", type=int, nargs="+", default=[30], metavar="N", help=counts)
     add("--random-seed", type=int, default=0, help="which random networks (%(default)s)")
     add("--table", type=Path, required=True, help="table to validate; what it lacks is measured")
     add("--out", type=Path, help="folder for validation.json and scatter.png")
@@ -94,10 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _validate(options: argparse.Namespace, terminal: Terminal) -> None:
     settings, device, spaces = settings_of(options), device_of(options), spaces_of(options)
-    if not 1 <= options.networks <= 10_000:
-        raise ValueError(f"--networks must be in 1..10000, but got {options.networks}")
+    counts = _counts(options.networks, len(spaces))
     named = networks_of(options) + [load_seed(name) for name in seed_names() if options.seeds]
-    networks = held_out_networks(spaces, named, options.networks, options.random_seed)
+    networks = held_out_networks(zip(spaces, counts, strict=True), named, options.random_seed)
     if not networks:
         raise ValueError("nothing to validate on; give --space, --seeds, --seed or --arch")
     fitted = [n for s in spaces for n, role in whole_networks(s).items() if role == CALIBRATION]
@@ -118,23 +121,34 @@ def _validate(options: argparse.Namespace, terminal: Terminal) -> None:
     terminal.line(f"{folder}: validation.json, scatter.png")
 
 
+def _counts(given: Sequence[int], spaces: int) -> list[int]:
+    counts = list(given) * spaces if len(given) == 1 else list(given)
+    if len(counts) != spaces or not all(1 <= count <= MAX_NETWORKS for count in counts):
+        raise ValueError(
+            f"--networks must be one number in 1..{MAX_NETWORKS}, or one for each of the {spaces} "
+            f"spaces, but got {' '.join(map(str, given))}"
+        )
+    return counts
+
+
 def held_out_networks(
-    spaces: Sequence[SearchSpace], named: Sequence[Architecture], count: int, random_seed: int
+    wanted: Iterable[tuple[SearchSpace, int]], named: Sequence[Architecture], random_seed: int
 ) -> list[Architecture]:
-    """``count`` random members of every space, and the named networks; none that is fitted on."""
-    fitted = {n for s in spaces for n, role in whole_networks(s).items() if role == CALIBRATION}
+    """So many random members of each space, and the named networks; none that is fitted on."""
     found: dict[str, Architecture] = {}
-    for space in spaces:
+    fitted: set[str] = set()
+    for space, count in wanted:
         rng = random.Random(f"{random_seed} of {space.name}")  # noqa: S311
+        roles = whole_networks(space).items()
+        fitted |= {network_key(network) for network, role in roles if role == CALIBRATION}
         members: dict[str, Architecture] = {}
-        while len(members) < count:
+        while len(members) < min(count, space.size):
             choices = {name: rng.choice(values) for name, values in space.choices.items()}
             network = space.build(choices, name=f"{space.name}_{len(members)}")
             members.setdefault(network_key(network), network)
         found |= members
     found |= {network_key(network): network for network in named}
-    keys = {network_key(network) for network in fitted}
-    return [network for key, network in found.items() if key not in keys]
+    return [network for key, network in found.items() if key not in fitted]
 
 
 def _builders(
