@@ -55,7 +55,6 @@ from search_spaces.seeds import load_seed, seed_names
 from search_spaces.shapes import TensorShape
 from search_spaces.spaces import SearchSpace
 
-
 MAX_NETWORKS = 10_000
 
 
