@@ -1,188 +1,371 @@
-"""Tables: predictions by hand-made figures, and what is said of a table that is no good."""
+"""Tables: predictions by hand-made figures and of a machine that is known, and what is refused."""
 
 import json
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Mapping
+from itertools import product
+from math import exp, pi, sin
 from pathlib import Path
+from statistics import median, stdev
 from typing import Any
 
+import numpy as np
 import pytest
 
-from latency.keys import OVERHEAD_KEY, block_key, network_key, network_keys
-from latency.table import Entry, LatencyTable, MissingEntryError, TableError
+from latency.context import After, walk_in_context
+from latency.keys import block_key, boundary_key, network_boundaries, network_key, network_keys
+from latency.plan import CALIBRATION, VALIDATION
+from latency.table import (
+    LatencyTable,
+    MissingEntryError,
+    TableError,
+    aggregate,
+    predicted_ms,
+)
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import ClassifierHead, ConvNormAct
+from search_spaces.shapes import TensorShape
+from search_spaces.spaces import SearchSpace
 
-CONV = ConvNormAct(out_channels=8, kernel=3)
-NETWORK = Architecture(name="two", blocks=(CONV, ClassifierHead(num_classes=10)), resolution=8)
-CONV_KEY, HEAD_KEY = network_keys(NETWORK)
-HEADER = {"format": "chronas-latency-table", "version": 1, "threads": 1, "runtime": "onnxruntime"}
+Record = dict[str, Any]
+MakeVisit = Callable[..., Record]
+MakeTable = Callable[..., LatencyTable]
+MakeHeader = Callable[..., Record]
 
-
-def _entry(key: str, ratio: float, **others: Any) -> Entry:
-    values = {"interval": 0.01, "rounds": 5, "latency_ms": 2 * ratio, "reference_ms": 2.0}
-    return Entry(**{"key": key, "ratio": ratio, **values, **others})
-
-
-def _table(entries: Sequence[Entry]) -> LatencyTable:
-    return LatencyTable(HEADER, entries, "table.jsonl")
-
-
-BLOCKS = [_entry(OVERHEAD_KEY, 0.05), _entry(CONV_KEY, 1.05), _entry(HEAD_KEY, 0.55)]
+STEM, HEAD = ConvNormAct(out_channels=8, kernel=3), ClassifierHead(num_classes=10)
+NETWORK = Architecture(name="two", blocks=(STEM, HEAD), resolution=8)
+STEM_KEY, HEAD_KEY = network_keys(NETWORK)
+(EDGE,) = network_boundaries(NETWORK)
+HEAD_PLACE = TensorShape(8, 8, 8), After.CONV
+LATENCIES = {STEM_KEY: 2.0, EDGE: 0.5, HEAD_KEY: 1.5}
 
 
-def test_a_network_is_one_overhead_and_what_each_block_adds_to_it() -> None:
-    table = _table(BLOCKS)
-    assert table.overhead_ms == pytest.approx(0.1)
-    assert table.block_latency_ms(CONV, NETWORK.input_shape) == pytest.approx(2.0)
-    assert table.network_latency_ms(NETWORK) == pytest.approx(0.1 + 2.0 + 1.0)
+def _network(role: str = CALIBRATION) -> Record:
+    return {"parts": [STEM_KEY, HEAD_KEY], "boundaries": [EDGE], "role": role}
 
 
-def test_milliseconds_are_ratios_times_the_references_median_over_the_whole_table() -> None:
-    # The machine was half as fast while the head was measured; its ratio does not show it.
-    head = _entry(HEAD_KEY, 0.55, reference_ms=4.0, latency_ms=2.2)
-    table = _table([*BLOCKS[:2], head])
-    assert table.reference_ms == 2.0
-    assert table.network_latency_ms(NETWORK) == pytest.approx(3.1)
+@pytest.fixture
+def load(tmp_path: Path, make_header: MakeHeader) -> Callable[..., LatencyTable]:
+    """A table of these lines, read from a file."""
+
+    def load(*lines: Record | str, **header: Any) -> LatencyTable:
+        path = tmp_path / "table.jsonl"
+        texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+        path.write_text(
+            "".join(f"{text}\n" for text in [json.dumps(make_header(**header)), *texts])
+        )
+        return LatencyTable.load(path)
+
+    return load
 
 
-def test_the_scale_is_that_of_whole_networks_in_the_median() -> None:
-    # Blocks add up to 3 ms. Without the overhead the networks took 2.7, 2.4 and 3.6 ms.
-    networks = [
-        _entry(f"Network({n})", ratio, parts=(CONV_KEY, HEAD_KEY))
-        for n, ratio in enumerate((1.4, 1.25, 1.85))
-    ]
-    table = _table([*BLOCKS, *networks])
-    assert table.scale == pytest.approx(0.9)
-    assert table.block_latency_ms(CONV, NETWORK.input_shape) == pytest.approx(1.8)
-    assert table.network_latency_ms(NETWORK) == pytest.approx(0.1 + 2.7)
+class TestPrediction:
+    def test_a_network_is_its_first_block_and_what_the_others_add_to_their_boundaries(
+        self, make_table: MakeTable
+    ) -> None:
+        table = make_table(LATENCIES)
+        assert table.block_cost_ps(STEM, NETWORK.input_shape, After.IMAGE) == 2_000_000_000
+        assert table.block_cost_ps(HEAD, *HEAD_PLACE) == 1_000_000_000
+        assert table.network_latency_ms(NETWORK) == 3.0
+
+    def test_sums_are_exact_in_picoseconds(self, make_table: MakeTable) -> None:
+        # In floating point 0.1 + 0.2 is no 0.3.
+        table = make_table({STEM_KEY: 0.1, EDGE: 0.25, HEAD_KEY: 0.45})
+        assert table.network_latency_ms(NETWORK) == 0.3
+        costs = [table.block_cost_ps(*step) for step in walk_in_context(NETWORK)]
+        assert costs == [100_000_000, 200_000_000]
+
+    def test_a_block_that_takes_less_than_its_boundary_adds_nothing(
+        self, make_table: MakeTable
+    ) -> None:
+        table = make_table(LATENCIES | {HEAD_KEY: 0.4})
+        assert table.block_cost_ps(HEAD, *HEAD_PLACE) == 0
+        assert table.network_latency_ms(NETWORK) == 2.0
+
+    def test_the_correction_is_that_of_networks_for_calibration(
+        self, make_visit: MakeVisit, make_header: MakeHeader
+    ) -> None:
+        # Blocks add up to 3 ms; the networks take 2.7, 2.4 and 3.6 ms.
+        visits = [make_visit(key, ms) for key, ms in LATENCIES.items()]
+        visits += [make_visit(f"Network({ms})", ms, **_network()) for ms in (2.7, 2.4, 3.6)]
+        visits.append(make_visit("Network(other)", 30.0, **_network(VALIDATION)))
+        visits.append(make_visit("Network(no role)", 30.0, **_network("")))
+        missing = _network() | {"parts": [STEM_KEY, "never measured"]}
+        visits.append(make_visit("Network(torn)", 9.0, **missing))
+        table = LatencyTable(make_header(), aggregate(visits), "table.jsonl")
+        assert table.correction.scale == pytest.approx(0.9)
+        assert table.network_latency_ms(NETWORK) == pytest.approx(2.7)
+        assert predicted_ms(table, table.entry("Network(other)")) == pytest.approx(2.7)
+
+    def test_weights_are_corrected_for_as_far_as_the_block_adds_them(
+        self, make_visit: MakeVisit, make_header: MakeHeader
+    ) -> None:
+        # 1.1 times the blocks, and 0.1 ms a megabyte.
+        rng = random.Random(0)
+        visits = [make_visit("boundary", 0.5, weights_bytes=1_000_000)]
+        for n in range(10):
+            ms, mb = rng.uniform(1, 20), rng.randrange(1, 30)
+            visits.append(make_visit(f"first {n}", ms))
+            visits.append(make_visit(f"last {n}", 1.5, weights_bytes=(mb + 1) * 1_000_000))
+            parts = {"parts": [f"first {n}", f"last {n}"], "boundaries": ["boundary"]}
+            latency_ms = 1.1 * (ms + 1.0) + 0.1 * mb
+            visits.append(make_visit(f"Network({n})", latency_ms, role=CALIBRATION, **parts))
+        table = LatencyTable(make_header(), aggregate(visits), "table.jsonl")
+        assert table.correction.scale == pytest.approx(1.1)
+        assert table.correction.ms_per_mb == pytest.approx(0.1)
+
+    @pytest.mark.parametrize("latency_ms", [0.3, 100.0])
+    def test_networks_that_have_nothing_to_do_with_their_blocks_are_refused(
+        self, make_visit: MakeVisit, make_header: MakeHeader, latency_ms: float
+    ) -> None:
+        visits = [make_visit(key, ms) for key, ms in LATENCIES.items()]
+        visits.append(make_visit("Network(0)", latency_ms, **_network()))
+        table = LatencyTable(make_header(), aggregate(visits), "table.jsonl")
+        with pytest.raises(TableError, match=r"table.jsonl predicts nothing: .* measure anew"):
+            table.network_latency_ms(NETWORK)
+
+    @pytest.mark.parametrize("missing", [STEM_KEY, HEAD_KEY, EDGE])
+    def test_what_is_missing_is_named_with_the_command_that_measures_it(
+        self, make_table: MakeTable, missing: str
+    ) -> None:
+        table = make_table({key: ms for key, ms in LATENCIES.items() if key != missing})
+        with pytest.raises(MissingEntryError) as caught:
+            table.network_latency_ms(NETWORK)
+        message = str(caught.value)
+        assert f"table.jsonl has no entry for {missing}" in message
+        assert "python latency/profile.py PLAN --out table.jsonl" in message
 
 
-def test_a_network_whose_blocks_are_not_all_measured_does_not_count_for_the_scale() -> None:
-    network = _entry("Network(0)", 9.0, parts=(CONV_KEY, "never measured"))
-    assert _table([*BLOCKS, network]).scale == 1.0
+class Machine:
+    """Blocks and stubs take known times; it slows down by a quarter and recovers again and again.
+
+    Graphs feel that to the power ``share``, the reference network whole. All visits are off by 1 %.
+    """
+
+    def __init__(self, share: float, networks: Mapping[Architecture, str]) -> None:
+        """``networks``: what each is measured for; with "" it is not measured."""
+        self._share = share
+        self._random = random.Random(7)
+        self._added_ms: dict[str, float] = {}
+        self._graphs: dict[str, tuple[float, Record]] = {}
+        for network, role in networks.items():
+            for block, shape, after in walk_in_context(network):
+                self._add_block(block_key(block, shape, after), boundary_key(shape, after))
+            if role:
+                keys, edges = list(network_keys(network)), list(network_boundaries(network))
+                fields = {"parts": keys, "boundaries": edges, "role": role}
+                self._graphs[network_key(network)] = self.true_ms(network), fields
+
+    def _add_block(self, key: str, edge: str) -> None:
+        self._added_ms.setdefault(key, self._random.uniform(0.1, 2.0))
+        if edge.endswith(After.IMAGE):
+            self._graphs[key] = self._added_ms[key], {}
+        else:
+            self._graphs.setdefault(edge, (self._random.uniform(0.05, 0.3), {}))
+            self._graphs[key] = self._added_ms[key] + self._graphs[edge][0], {}
+
+    def true_ms(self, network: Architecture) -> float:
+        return sum(self._added_ms[key] for key in network_keys(network))
+
+    def graph_ms(self, key: str) -> float:
+        return self._graphs[key][0]
+
+    def visits(self, make_visit: MakeVisit, rounds: int) -> list[Record]:
+        order = [
+            key
+            for _ in range(rounds)
+            for key in self._random.sample(list(self._graphs), len(self._graphs))
+        ]
+        return [self._visit(make_visit, key, 0.5 * turn) for turn, key in enumerate(order)]
+
+    def _visit(self, make_visit: MakeVisit, key: str, at_s: float) -> Record:
+        true_ms, fields = self._graphs[key]
+        slowness = exp(0.25 * sin(2 * pi * at_s / 40))
+        # Beside a whole network the reference finds its weights colder.
+        reference_ms = (4.5 if fields else 3.0) * slowness * self._noise()
+        latency_ms = true_ms * slowness**self._share * self._noise()
+        return make_visit(key, latency_ms, at_s, reference_ms=reference_ms, **fields)
+
+    def _noise(self) -> float:
+        return exp(self._random.gauss(0, 0.01))
 
 
-def test_a_block_that_costs_less_than_a_run_adds_nothing() -> None:
-    table = _table([BLOCKS[0], _entry(CONV_KEY, 0.04), BLOCKS[2]])
-    assert table.network_latency_ms(NETWORK) == pytest.approx(0.1 + 1.0)
-
-
-@pytest.mark.parametrize("ratio", [0.05, 100.0])
-def test_whole_networks_that_have_nothing_to_do_with_their_blocks_are_refused(ratio: float) -> None:
-    table = _table([*BLOCKS, _entry("Network(0)", ratio, parts=(CONV_KEY, HEAD_KEY))])
-    with pytest.raises(TableError, match=r"table.jsonl predicts nothing: .* measure anew"):
-        table.network_latency_ms(NETWORK)
-
-
-def test_a_missing_block_is_named_with_the_command_that_measures_it() -> None:
-    table = _table([entry for entry in BLOCKS if entry.key != HEAD_KEY])
-    with pytest.raises(MissingEntryError) as caught:
-        table.network_latency_ms(NETWORK)
-    message = str(caught.value)
-    assert f"table.jsonl has no entry for {HEAD_KEY}" in message
-    assert "python latency/profile.py PLAN --out table.jsonl" in message
-
-
-@pytest.mark.parametrize("entries", [[], BLOCKS[1:]])
-def test_a_table_without_an_overhead_predicts_nothing(entries: list[Entry]) -> None:
-    with pytest.raises(MissingEntryError, match="has no entry for overhead"):
-        _table(entries).network_latency_ms(NETWORK)
-
-
-def test_a_header_that_differs_is_refused_and_says_in_what() -> None:
-    table = _table(BLOCKS)
-    table.check(threads=1, runtime="onnxruntime")
-    with pytest.raises(TableError) as caught:
-        table.check(threads=4, runtime="onnxruntime", precision="fp32")
-    message = str(caught.value)
-    assert "threads is 1 there and 4 here" in message
-    assert "precision is None there and 'fp32' here" in message
-    assert "runtime is" not in message
-
-
-def test_a_table_that_was_written_is_read_back(tmp_path: Path) -> None:
-    network = _entry(network_key(NETWORK), 1.4, parts=network_keys(NETWORK))
-    path = _write(tmp_path, *map(_line, [*BLOCKS, network]))
-    table = LatencyTable.load(path)
-    assert (len(table), table.source, table.header) == (4, str(path), HEADER)
-    assert [table.entry(entry.key) for entry in [*BLOCKS, network]] == [*BLOCKS, network]
-    assert block_key(CONV, NETWORK.input_shape) in table
-    assert table.scale == pytest.approx(0.9)
-
-
-def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
-    path = _write(tmp_path, *map(_line, BLOCKS))
-    path.write_bytes(path.read_bytes()[:-20])
-    assert len(LatencyTable.load(path)) == 2
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("not JSON", "Expecting value"),
-        ("", "Expecting value"),
-        ("[1, 2]", "must be a JSON object"),
-        ("[" * 100_000, "nested too deeply"),
-        ("9" * 5000, "Exceeds the limit"),
-        ('{"key": "a"}', "lacks 'interval'"),
-        ({"key": ""}, "key must be a name"),
-        ({"key": ["a"]}, "key must be a name"),
-        ({"key": CONV_KEY}, "repeats line 3"),
-        ({"ratio": -1.0}, "ratio must be a number in 1e-09..1e.09, but is -1.0"),
-        ({"ratio": True}, "ratio must be a number"),
-        ({"ratio": 0.0}, "ratio must be a number"),
-        ({"ratio": "1"}, "ratio must be a number"),
-        ({"ratio": 10**400}, "ratio must be a number"),
-        ({"ratio": float("nan")}, "NaN is no number"),
-        ({"interval": float("inf")}, "Infinity is no number"),
-        ({"interval": -0.1}, "interval must be a number in 0..1e.09"),
-        ({"latency_ms": None}, "latency_ms must be a number"),
-        ({"reference_ms": 1e300}, "reference_ms must be a number"),
-        ({"rounds": 2.5}, "rounds must be a positive integer, but is 2.5"),
-        ({"rounds": 0}, "rounds must be a positive integer"),
-        ({"latency_ms": 0.002}, "contradict each other"),
-        ({"parts": "ab"}, "parts must be a list of keys"),
-        ({"parts": [1]}, "parts must be a list of keys"),
-        ({"energy_mj": 1.0}, "has the unknown field 'energy_mj'"),
-    ],
-)
-def test_a_damaged_line_is_named_by_file_and_line(
-    tmp_path: Path, line: str | dict[str, Any], message: str
+@pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
+def test_a_known_machines_networks_are_recovered_to_within_its_noise(
+    small_space: SearchSpace, make_visit: MakeVisit, make_header: MakeHeader, share: float
 ) -> None:
-    if isinstance(line, dict):
-        line = json.dumps(json.loads(_line(_entry("new", 1.0))) | line)
-    path = _write(tmp_path, _line(BLOCKS[0]), _line(BLOCKS[1]), line, _line(BLOCKS[2]))
-    with pytest.raises(TableError, match=message) as caught:
-        LatencyTable.load(path)
-    assert str(caught.value).startswith(f"{path}, line 4: ")
-    assert "delete the line to measure it again" in str(caught.value)
+    choices = [
+        dict(zip(small_space.choices, v, strict=True))
+        for v in product(*small_space.choices.values())
+    ]
+    networks = {network_key(n): n for n in map(small_space.build, choices)}.values()
+    roles = [CALIBRATION, VALIDATION, ""]
+    machine = Machine(share, {network: roles[n % 3] for n, network in enumerate(networks)})
+    visits = machine.visits(make_visit, rounds=8)
+    table = LatencyTable(make_header(), aggregate(visits), "table.jsonl")
+    errors = [table.network_latency_ms(n) / machine.true_ms(n) - 1 for n in networks]
+    assert np.median(np.abs(errors)) < 0.01
+    assert max(map(abs, errors)) < 0.025
+    validation = table.validation()
+    assert validation is not None
+    assert validation.prediction.networks == len(networks) // 3
+    assert validation.prediction.mape < 0.015
+    assert validation.noise.mape < 0.02
+    # The drift, of a factor of 1.6, makes no interval wide: noise of 1 % in 8 visits.
+    middle = median(entry.interval for entry in table.entries)
+    assert middle == pytest.approx(1.96 * 0.01 / 8**0.5, rel=0.5)
+    errors = [abs(entry.latency_ms / machine.graph_ms(entry.key) - 1) for entry in table.entries]
+    within = [e <= 2 * entry.interval for e, entry in zip(errors, table.entries, strict=True)]
+    assert np.mean(within) > 0.9
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "holds no table yet"),
-        (b'{"format": "chronas-lat', "holds no table yet"),
-        (b"somebody's letter", "is no latency table"),
-        (b"somebody's\nletter\n", "line 1: "),
-        (b'{"format": "chronas-latency-table", "version": 2}\n', "of this version"),
-        (b"\x80\x81\n", "line 1: "),
-    ],
-)
-def test_a_file_that_is_no_table_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
-    path = tmp_path / "table.jsonl"
-    path.write_bytes(content)
-    with pytest.raises(TableError, match=message):
-        LatencyTable.load(path)
+class TestAggregation:
+    def test_an_entry_is_the_median_of_its_visits(self, make_visit: MakeVisit) -> None:
+        figures = [(2.0, 2.1, 5.0), (2.2, 2.6, 6.0), (1.9, 2.0, 4.0)]
+        visits = [
+            make_visit("a", ms, at, median_ms=middle, reference_ms=reference, runs=5 + at)
+            for at, (ms, middle, reference) in enumerate(figures)
+        ]
+        (entry,) = aggregate(reversed(visits))
+        assert (entry.latency_ms, entry.median_ms) == (2.0, 2.1)
+        assert (entry.rounds, entry.runs) == (3, 18)
+        assert (entry.drift, entry.reference_ms) == (1.5, 5.0)
+        assert entry.halves_ms == pytest.approx((2.0, 2.05))  # by time: 2.0 | 2.2, 1.9
+
+    def test_one_visit_has_no_halves(self, make_visit: MakeVisit) -> None:
+        (entry,) = aggregate([make_visit("a", 2.0)])
+        assert (entry.rounds, entry.halves_ms, entry.interval) == (1, None, 0.0)
+
+    def test_intervals_are_pooled_over_entries_unless_the_visits_own_are_wider(
+        self, make_visit: MakeVisit
+    ) -> None:
+        # Visits of most entries are off by e±0.02; one's agree by chance, one's are off by e±0.3.
+        offsets = {"calm": 0.0, "wild": 0.3} | {f"usual {n}": 0.02 for n in range(7)}
+        visits = [
+            make_visit(key, exp(sign * offset), at)
+            for at, sign in enumerate((-1, 1))
+            for key, offset in offsets.items()
+        ]
+        intervals = {entry.key: entry.interval for entry in aggregate(visits)}
+        usual = 1.96 * stdev([-0.02, 0.02]) / 2**0.5
+        assert intervals["usual 0"] == pytest.approx(usual)
+        assert intervals["calm"] == pytest.approx(usual)
+        assert intervals["wild"] == pytest.approx(15 * usual)
+
+    def test_more_visits_make_an_interval_narrower(self, make_visit: MakeVisit) -> None:
+        def interval(count: int) -> float:
+            visits = [make_visit("a", 1.0 + 0.01 * (at % 2), at / 100) for at in range(count)]
+            (entry,) = aggregate(visits)
+            return entry.interval
+
+        assert interval(64) == pytest.approx(interval(16) / 2, rel=0.1)
+
+    def test_a_network_keeps_what_it_is_made_of(self, make_visit: MakeVisit) -> None:
+        ops = [["conv", "Conv", 0.5]]
+        (entry,) = aggregate([make_visit("n", 3.0, weights_bytes=8, ops=ops, **_network())])
+        assert entry.parts == (STEM_KEY, HEAD_KEY)
+        assert entry.boundaries == (EDGE,)
+        assert (entry.role, entry.weights_bytes) == (CALIBRATION, 8)
+        assert entry.ops == (("conv", "Conv", 0.5),)
+
+    def test_the_reference_of_a_table_is_that_beside_blocks(
+        self, make_visit: MakeVisit, make_header: MakeHeader
+    ) -> None:
+        visits = [make_visit(key, 1.0, reference_ms=3.0) for key in LATENCIES]
+        visits += [make_visit(f"n {n}", 3.0, reference_ms=5.0, **_network()) for n in range(9)]
+        assert LatencyTable(make_header(), aggregate(visits), "t").reference_ms == 3.0
 
 
-def _line(entry: Entry) -> str:
-    names = ("key", "ratio", "interval", "rounds", "latency_ms", "reference_ms")
-    record = {name: getattr(entry, name) for name in names}
-    return json.dumps(record | ({"parts": entry.parts} if entry.parts else {}))
+class TestHeader:
+    def test_one_that_differs_is_refused_and_says_in_what(self, make_table: MakeTable) -> None:
+        table = make_table(LATENCIES)
+        table.check(threads=1, runtime="onnxruntime")
+        with pytest.raises(TableError) as caught:
+            table.check(threads=4, runtime="onnxruntime", nosuch="a")
+        message = str(caught.value)
+        assert "threads is 1 there and 4 here" in message
+        assert "nosuch is None there and 'a' here" in message
+        assert "runtime is" not in message
 
 
-def _write(folder: Path, *lines: str) -> Path:
-    path = folder / "table.jsonl"
-    path.write_text("".join(f"{line}\n" for line in (json.dumps(HEADER), *lines)))
-    return path
+class TestFile:
+    def test_what_was_written_is_read_back(
+        self, load: Callable[..., LatencyTable], make_visit: MakeVisit, make_header: MakeHeader
+    ) -> None:
+        visits = [make_visit(key, ms, at) for at in (1.0, 2.0) for key, ms in LATENCIES.items()]
+        visits.append(make_visit(network_key(NETWORK), 2.7, **_network()))
+        table = load(*visits)
+        assert table.header == make_header()
+        assert list(table.entries) == aggregate(visits)
+        assert len(table) == 4
+        assert HEAD_KEY in table
+        assert table.correction.scale == pytest.approx(0.9)
+
+    def test_a_torn_last_line_is_dropped(self, tmp_path: Path, load: Any, make_visit: Any) -> None:
+        table = load(make_visit("a", 1.0), make_visit("b", 1.0))
+        path = Path(table.source)
+        path.write_bytes(path.read_bytes()[:-20])
+        assert [entry.key for entry in LatencyTable.load(path).entries] == ["a"]
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ("not JSON", "Expecting value"),
+            ("", "Expecting value"),
+            ("[1, 2]", "must be a JSON object"),
+            ("[" * 100_000, "nested too deeply"),
+            ("9" * 5000, "Exceeds the limit"),
+            ('{"key": "a"}', "latency_ms must be a number in 1e-09..1e.09, but is None"),
+            ({"key": ""}, "key and role must be names"),
+            ({"key": ["a"]}, "key and role must be names"),
+            ({"role": 3}, "key and role must be names"),
+            ({"key": STEM_KEY, "at_s": 0.0}, "repeats line 2"),
+            ({"latency_ms": -1.0}, "latency_ms must be a number in 1e-09..1e.09, but is -1.0"),
+            ({"latency_ms": True}, "latency_ms must be a number"),
+            ({"latency_ms": "1"}, "latency_ms must be a number"),
+            ({"latency_ms": 10**400}, "latency_ms must be a number"),
+            ({"latency_ms": float("nan")}, "NaN is no number"),
+            ({"median_ms": 0.0}, "median_ms must be a number"),
+            ({"reference_ms": float("inf")}, "Infinity is no number"),
+            ({"runs": 0}, "runs must be a number in 1..1000, but is 0"),
+            ({"at_s": -1.0}, "at_s must be a number"),
+            ({"weights_bytes": -1}, "weights_bytes must be a number"),
+            ({"parts": "ab"}, "parts and boundaries must be lists of keys"),
+            ({"parts": ["a", 1], "boundaries": ["b"]}, "parts and boundaries must be lists"),
+            ({"parts": ["a", "b"]}, "2 parts and 0 boundaries"),
+            ({"ops": [["a", "Conv"]]}, "ops must be a list of"),
+            ({"energy_mj": 1.0}, "has the unknown field 'energy_mj'"),
+        ],
+    )
+    def test_a_damaged_line_is_named_by_file_and_line(
+        self,
+        load: Callable[..., LatencyTable],
+        make_visit: MakeVisit,
+        line: Record | str,
+        message: str,
+    ) -> None:
+        if isinstance(line, dict):
+            line = make_visit("new", 1.0, 5.0) | line
+        with pytest.raises(TableError, match=message) as caught:
+            load(make_visit(STEM_KEY, 1.0), make_visit("b", 1.0), line, make_visit("c", 1.0))
+        assert "table.jsonl, line 4: " in str(caught.value)
+        assert "delete the line to measure it again" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"", "holds no table yet"),
+            (b'{"format": "chronas-lat', "holds no table yet"),
+            (b"somebody's letter", "is no latency table"),
+            (b"somebody's\nletter\n", "line 1: "),
+            (b'{"format": "chronas-latency-table", "version": 1}\n', "of this version"),
+            (b"\x80\x81\n", "line 1: "),
+        ],
+    )
+    def test_what_is_no_table_is_refused(
+        self, tmp_path: Path, content: bytes, message: str
+    ) -> None:
+        path = tmp_path / "table.jsonl"
+        path.write_bytes(content)
+        with pytest.raises(TableError, match=message):
+            LatencyTable.load(path)
