@@ -54,7 +54,7 @@ def _visit_facts(table: LatencyTable, visits: Sequence[Mapping[str, Any]]) -> di
 
 
 def _network_facts(table: LatencyTable) -> dict[str, str]:
-    roles = Counter(entry.role or "no fitting" for entry in table.entries if entry.parts)
+    roles = Counter(entry.role or "other" for entry in table.entries if entry.parts)
     networks = ", ".join(f"{n} {printable(role)}" for role, n in roles.items()) or "none"
     try:
         fitted = sum(1 for entry in complete_networks(table) if entry.role == CALIBRATION)
