@@ -168,7 +168,7 @@ def _measured(
             device,
             path,
             steps_of(networks),
-            _roles(path, networks),
+            roles_in(path, networks),
             settings,
             update,
             terminal.line,
@@ -178,7 +178,7 @@ def _measured(
     return table
 
 
-def _roles(path: Path, networks: Sequence[Architecture]) -> dict[Architecture, str]:
+def roles_in(path: Path, networks: Sequence[Architecture]) -> dict[Architecture, str]:
     """Each network in the role that it has in the table: what is fitted on stays fitted on."""
     held = LatencyTable.load(path) if has_header(path) else None
     keys = {network: network_key(network) for network in networks}

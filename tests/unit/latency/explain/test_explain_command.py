@@ -1,11 +1,16 @@
 """The command line: what it takes, and mistakes in one line."""
 
 import argparse
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from latency.explain.command import folder_name, main, named_networks
+from latency.explain.command import folder_name, main, named_networks, roles_in
+from latency.keys import network_boundaries, network_key, network_keys
+from latency.plan import CALIBRATION
 from search_spaces.architecture import Architecture
 from search_spaces.seeds import load_seed
 
@@ -66,3 +71,20 @@ def test_mistakes_are_answered_in_one_line(
 def test_a_folder_has_a_harmless_name(names: list[str], folder: str) -> None:
     blocks = load_seed("mobilenet_v1").blocks
     assert folder_name([Architecture(name=name, blocks=blocks) for name in names]) == folder
+
+
+def test_a_network_keeps_the_role_that_it_has_in_the_table(
+    tmp_path: Path, make_header: Callable[..., Any], make_visit: Callable[..., Any]
+) -> None:
+    fitted, other = load_seed("mobilenet_v1"), load_seed("mobilenet_v2")
+    path = tmp_path / "table.jsonl"
+    assert roles_in(path, [fitted, other]) == {fitted: "", other: ""}
+    visit = make_visit(
+        network_key(fitted),
+        2.0,
+        role=CALIBRATION,
+        parts=network_keys(fitted),
+        boundaries=network_boundaries(fitted),
+    )
+    path.write_text(f"{json.dumps(make_header())}\n{json.dumps(visit)}\n")
+    assert roles_in(path, [fitted, other]) == {fitted: CALIBRATION, other: ""}
