@@ -83,7 +83,7 @@ def _mark(graph: onnx.GraphProto) -> tuple[list[NodeProto], Marks]:
             marks[result] = source
         elif node.op_type in _CLIPPING and source in marks:
             marks[result] = None
-            if source in writers and readers[source] == 1:
+            if readers[source] == 1:
                 # uint8 can end where this node clips, so what writes its input does its work.
                 writers[result] = writers[source]
                 writers[result].output[0] = result
