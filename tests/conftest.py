@@ -2,7 +2,9 @@
 torchvision mended."""
 
 import importlib.util
+import json
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
@@ -16,7 +18,7 @@ from hypothesis import settings
 from latency.context import After
 from latency.keys import block_key, boundary_key, network_key
 from latency.plan import reference_network, steps_of
-from latency.profile import FORMAT_VERSION, TABLE_FORMAT
+from latency.profile import FORMAT_VERSION, TABLE_FORMAT, Plan, open_table, table_header
 from latency.table import LatencyTable, aggregate
 from search_spaces.blocks import Block, ClassifierHead, ConvNormAct, InvertedResidual, Skip
 from search_spaces.spaces import Choices, SearchSpace, Stage
@@ -138,6 +140,61 @@ def _table(
 ) -> LatencyTable:
     visits = [_visit(key, ms, at) for at in (0.0, 1.0, 2.0) for key, ms in latencies_ms.items()]
     return LatencyTable(_header(**header), aggregate(visits), source)
+
+
+class FakeDevice:
+    """Runs plans without a clock: 1 ms a block, 0.25 ms a boundary, 2 ms a network, or ``cost_ms``.
+
+    Attributes:
+        asked: of every plan, the keys that were measured, once or more.
+    """
+
+    name = "fake"
+
+    def __init__(
+        self,
+        cost_ms: Callable[[Record], float] | None = None,
+        reference_ms: float = 1.0,
+        **described: Any,
+    ) -> None:
+        self.asked: list[set[str]] = []
+        self.reference_ms = reference_ms
+        self._cost_ms = cost_ms or _usual_cost_ms
+        self._described = described
+
+    def describe(self) -> Record:
+        header = _header(**self._described)
+        return {name: header[name] for name in ("device", "runtime", "runtime_version", "provider")}
+
+    def measure(self, plan: Path, table: Path, on_progress: Callable[[int, int], None]) -> None:
+        with Plan(plan) as content:
+            header = table_header(content, self.describe())
+            with open_table(table, header) as (file, records):
+                held = Counter(record["key"] for record in records)
+                missing = [
+                    (number, entry)
+                    for entry in content.entries
+                    for number in range(held[entry["key"]], content.min_rounds)
+                ]
+                for number, entry in missing:
+                    fields = {n: entry[n] for n in ("role", "parts", "boundaries") if n in entry}
+                    visit = _visit(entry["key"], self._cost_ms(entry), float(number), **fields)
+                    visit["reference_ms"] = self.reference_ms
+                    file.write(json.dumps(visit).encode() + b"\n")
+                self.asked.append({entry["key"] for _, entry in missing})
+        on_progress(len(missing), len(missing))
+
+
+def _usual_cost_ms(entry: Record) -> float:
+    if "parts" in entry:
+        return 2.0
+    return 0.25 if entry["key"].startswith("boundary") else 1.0
+
+
+@pytest.fixture(scope="session")
+def make_device() -> Callable[..., FakeDevice]:
+    """``make_device(reference_ms=2.0, runtime="other")``: a device of our own making."""
+    return FakeDevice
 
 
 @pytest.fixture(scope="session")

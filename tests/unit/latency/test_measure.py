@@ -1,121 +1,135 @@
 """Filling tables: what is missing is measured, and nothing else, and only in the right table."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from latency.keys import OVERHEAD_KEY, block_key, network_key, network_keys
+from latency.context import After
+from latency.keys import network_boundaries, network_key, network_keys
 from latency.measure import ensure_table, measure_entries
 from latency.plan import (
-    REFERENCE_BLOCK,
-    REFERENCE_SHAPE,
+    CALIBRATION,
     MeasureSettings,
-    Progress,
-    block_entry,
+    boundary_entry,
     network_entry,
+    no_progress,
+    steps_of,
 )
-from latency.profile import Plan, open_table
-from latency.table import TableError
+from latency.table import LatencyTable, TableError, read_visits
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import ClassifierHead, ConvNormAct
+from search_spaces.shapes import TensorShape
+
+MakeDevice = Callable[..., Any]
 
 CONV = ConvNormAct(out_channels=8, kernel=3)
 NETWORK = Architecture(name="two", blocks=(CONV, ClassifierHead(num_classes=10)), resolution=8)
-CONV_KEY, HEAD_KEY = network_keys(NETWORK)
+KEYS = {*network_keys(NETWORK), *network_boundaries(NETWORK), network_key(NETWORK)}
 
 
-class FakeDevice:
-    """Every block takes 1 ms, a network 2 ms; remembers what it was asked for."""
-
-    def __init__(self, **header: object) -> None:
-        self.asked: list[set[str]] = []
-        self._header = {"runtime": "fake"} | header
-
-    def describe(self) -> dict[str, Any]:
-        return {"runtime": self._header["runtime"]}
-
-    def measure(self, plan: Path, table: Path, on_progress: Progress) -> None:
-        with Plan(plan) as content:
-            header = {
-                "format": "chronas-latency-table",
-                "version": 1,
-                "threads": content.threads,
-                "batch": content.batch,
-                "precision": "fp32",
-                "reference": content.reference["key"],
-                **self._header,
-            }
-            self.asked.append({entry["key"] for entry in content.entries})
-            with open_table(table, header) as (file, done):
-                for entry in content.entries:
-                    if entry["key"] not in done:
-                        ratio = {OVERHEAD_KEY: 0.1}.get(
-                            entry["key"], 2.0 if "parts" in entry else 1
-                        )
-                        file.write(json.dumps(_record(entry, float(ratio))).encode() + b"\n")
+def _ensure(device: Any, path: Path, **options: Any) -> LatencyTable:
+    warn = options.pop("warn", None)
+    settings = MeasureSettings(**options)
+    roles = {NETWORK: CALIBRATION}
+    return ensure_table(device, path, steps_of(roles), roles, settings, no_progress, warn)
 
 
-def _record(entry: dict[str, Any], ratio: float) -> dict[str, Any]:
-    parts = {"parts": entry["parts"]} if "parts" in entry else {}
-    values = {"ratio": ratio, "interval": 0.0, "rounds": 5, "latency_ms": ratio}
-    return {"key": entry["key"], **values, "reference_ms": 1.0, **parts}
-
-
-def _ensure(device: FakeDevice, path: Path, settings: MeasureSettings | None = None) -> Any:
-    settings = settings or MeasureSettings()
-    return ensure_table(device, path, NETWORK.walk(), [NETWORK], settings, lambda *_: None)
-
-
-def test_only_what_the_table_lacks_is_measured(tmp_path: Path) -> None:
-    device, path = FakeDevice(), tmp_path / "new" / "table.jsonl"
+def test_only_what_the_table_lacks_is_measured(tmp_path: Path, make_device: MakeDevice) -> None:
+    device, path = make_device(), tmp_path / "new" / "table.jsonl"
     table = _ensure(device, path)
-    assert device.asked == [{OVERHEAD_KEY, CONV_KEY, HEAD_KEY, network_key(NETWORK)}]
+    assert device.asked == [KEYS]
     assert len(table) == 4
+    # 1 ms of the first block, 1 − 0.25 of the head; the network takes 2.
+    assert table.correction.scale == pytest.approx(2 / 1.75)
     assert len(_ensure(device, path)) == 4
     assert len(device.asked) == 1
+    head = network_keys(NETWORK)[-1]
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if f'"key": "{HEAD_KEY}"' not in line))
+    path.write_text("".join(line for line in lines if f'"key": "{head}"' not in line))
     assert len(_ensure(device, path)) == 4
-    assert device.asked[1:] == [{HEAD_KEY}]
+    assert device.asked[1:] == [{head}]
+
+
+def test_more_rounds_refine_a_table_that_is_there(tmp_path: Path, make_device: MakeDevice) -> None:
+    device, path = make_device(), tmp_path / "table.jsonl"
+    _ensure(device, path, min_rounds=2)
+    table = _ensure(device, path, min_rounds=4)
+    assert [entry.rounds for entry in table.entries] == [4] * 4
+    assert _ensure(device, path, min_rounds=3).entries == table.entries
+    assert device.asked == [KEYS, KEYS]
+    assert len(read_visits(path)[1]) == 16
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"format": "chronas-late'])
-def test_a_torn_header_is_measured_over(tmp_path: Path, torn: bytes) -> None:
+def test_a_torn_header_is_measured_over(
+    tmp_path: Path, make_device: MakeDevice, torn: bytes
+) -> None:
     path = tmp_path / "table.jsonl"
     path.write_bytes(torn)
-    assert len(_ensure(FakeDevice(), path)) == 4
+    assert len(_ensure(make_device(), path)) == 4
 
 
 @pytest.mark.parametrize(
     ("header", "settings", "message"),
     [
-        ({"runtime": "other"}, {}, "runtime is 'other' there and 'fake' here"),
-        ({"precision": "int8"}, {}, "precision is 'int8' there and 'fp32' here"),
-        ({"reference": "another"}, {}, "reference is 'another' there and 'InvertedResidual"),
+        ({"runtime": "other"}, {}, "runtime is 'other' there and 'onnxruntime' here"),
+        ({"device": {"cpu": "old"}}, {}, "device is {'cpu': 'old'} there and"),
+        ({"reference": "another"}, {}, r"reference is 'another' there and 'Network\("),
         ({}, {"threads": 2}, "threads is 1 there and 2 here"),
         ({}, {"batch": 8}, "batch is 1 there and 8 here"),
+        ({}, {"precision": "int8"}, "precision is 'fp32' there and 'int8' here"),
+        ({}, {"spinning": True}, "spinning is False there and True here"),
+        ({}, {"affinity": (0,)}, r"affinity is None there and \[0\] here"),
     ],
 )
 def test_a_whole_table_of_other_circumstances_is_refused_all_the_same(
-    tmp_path: Path, header: dict[str, str], settings: dict[str, int], message: str
+    tmp_path: Path,
+    make_device: MakeDevice,
+    header: dict[str, Any],
+    settings: dict[str, Any],
+    message: str,
 ) -> None:
     path = tmp_path / "table.jsonl"
-    _ensure(FakeDevice(), path)
+    _ensure(make_device(), path)
     first, *rest = path.read_text().splitlines(keepends=True)
     path.write_text("".join([json.dumps(json.loads(first) | header) + "\n", *rest]))
     with pytest.raises(TableError, match=message):
-        _ensure(FakeDevice(), path, MeasureSettings(**settings))
+        _ensure(make_device(), path, **settings)
 
 
-def test_entries_come_back_in_the_order_of_the_question(tmp_path: Path) -> None:
-    device, path = FakeDevice(), tmp_path / "table.jsonl"
-    wanted = [network_entry(NETWORK), block_entry(REFERENCE_BLOCK, REFERENCE_SHAPE)]
-    entries = measure_entries(device, path, wanted, MeasureSettings(), lambda *_: None)
-    assert [entry.key for entry in entries] == [
-        network_key(NETWORK),
-        block_key(REFERENCE_BLOCK, REFERENCE_SHAPE),
-    ]
-    assert [entry.ratio for entry in entries] == [2.0, 1.0]
+@pytest.mark.parametrize(
+    ("reference_ms", "said"),
+    [
+        (1.14, []),
+        (0.86, []),
+        (1.3, ["this machine is now 30% slower than in"]),
+        (0.7, ["this machine is now 30% faster than in"]),
+    ],
+)
+def test_a_machine_that_is_no_longer_as_fast_as_its_table_is_told_of(
+    tmp_path: Path, make_device: MakeDevice, reference_ms: float, said: list[str]
+) -> None:
+    path, warnings = tmp_path / "table.jsonl", list[str]()
+    _ensure(make_device(), path, warn=warnings.append)
+    assert warnings == []  # it has only just been measured
+    held = path.read_bytes()
+    _ensure(make_device(reference_ms=reference_ms), path, warn=warnings.append)
+    assert [warning[: len(text)] for warning, text in zip(warnings, said, strict=True)] == said
+    assert path.read_bytes() == held
+
+
+def test_entries_come_back_in_the_order_of_the_question(
+    tmp_path: Path, make_device: MakeDevice
+) -> None:
+    device, path = make_device(), tmp_path / "table.jsonl"
+    edge = boundary_entry(TensorShape(8, 8, 8), After.CONV)
+    wanted = [network_entry(NETWORK), edge]
+    for _ in range(2):
+        entries = measure_entries(device, path, wanted, MeasureSettings(), no_progress)
+    assert [entry.key for entry in entries] == [network_key(NETWORK), edge.key]
+    assert [entry.latency_ms for entry in entries] == [2.0, 0.25]
     assert entries[0].parts == network_keys(NETWORK)
+    assert device.asked == [{network_key(NETWORK), edge.key}, set()]
