@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from latency.devices import LocalDevice, SshDevice
 from latency.devices.torch_cuda import TorchCudaDevice
-from latency.plan import MeasureSettings
 from nas.evaluators import ProxyEvaluator
 from nas.reward import AbsoluteReward, PowerReward
 from nas.setup import Search, build_search
@@ -78,7 +77,7 @@ def test_the_search_by_itself() -> None:
     settings = search.settings
     assert (settings.name, settings.target_ms) == ("run", 15.0)
     assert (settings.resolution, settings.proxy_resolution) == (224, 32)
-    assert settings.measure == MeasureSettings(runs=5, min_rounds=2, max_rounds=3)
+    assert (settings.measure.threads, settings.measure.batch) == (1, 1)
     assert settings.table == Path("tables/local-fp32-t1-b1.jsonl")
     assert search.folder == Path("runs/run")
     assert search.command == "the command"
@@ -100,9 +99,7 @@ def test_what_is_given_arrives() -> None:
     assert search.folder == Path("/tmp/elsewhere/two.b-1")
     assert (settings.seed, settings.trials, settings.finalists) == (7, 3, 2)
     assert (settings.resolution, settings.proxy_resolution) == (96, 16)
-    assert settings.measure == MeasureSettings(
-        threads=4, batch=8, runs=5, min_rounds=2, max_rounds=3
-    )
+    assert (settings.measure.threads, settings.measure.batch) == (4, 8)
     assert settings.table == Path("tables/local-fp32-t4-b8.jsonl")
     assert settings.final == TrainSettings(
         epochs=5, batch_size=16, learning_rate=1e-3, threads=None
