@@ -1,6 +1,7 @@
 """profile.py runs where there is Python, numpy and onnxruntime, and nothing else."""
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from latency.keys import network_key
-from latency.plan import MeasureSettings, entry_builders, write_plan
+from latency.plan import (
+    VALIDATION,
+    MeasureSettings,
+    entry_builders,
+    no_progress,
+    steps_of,
+    write_plan,
+)
+from latency.profile import describe
 from latency.table import LatencyTable
 from search_spaces import load_seed
 
@@ -23,9 +32,9 @@ ABSENT = ("torch", "onnx", "pandas", "optuna", "search_spaces", "latency", "nas"
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("plans") / "small.plan"
-    builders = entry_builders(NETWORK.walk(), [NETWORK])
-    settings = MeasureSettings(min_rounds=2, max_rounds=3)
-    write_plan(path, list(builders.values()), settings, lambda *_: None)
+    settings = MeasureSettings(runs=3, min_rounds=2, max_rounds=2)
+    builders = entry_builders(steps_of([NETWORK]), {NETWORK: VALIDATION}, settings)
+    write_plan(path, list(builders.values()), settings, no_progress)
     return path
 
 
@@ -68,9 +77,19 @@ def test_it_needs_numpy_and_onnxruntime_and_nothing_else(
     )
     assert (done.returncode, done.stderr) == (0, "")
     table = LatencyTable.load(tmp_path / "table.jsonl")
-    assert f"measured {len(table)}/{len(table)} entries" in done.stdout
+    assert f"measured {2 * len(table)}/{2 * len(table)} visits" in done.stdout
+    assert {entry.rounds for entry in table.entries} == {2}
     assert network_key(NETWORK) in table
-    assert table.network_latency_ms(NETWORK) > table.overhead_ms > 0
+    assert table.network_latency_ms(NETWORK) > 0
+
+
+def test_it_says_what_the_device_is_without_a_plan(bare_python: Path, tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "latency" / "profile.py", tmp_path)
+    done = subprocess.run(
+        [bare_python, "profile.py", "--describe"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == describe()
 
 
 def test_it_runs_from_the_repository_without_hiding_the_standard_librarys_profile(
