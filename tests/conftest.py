@@ -21,7 +21,7 @@ from latency.plan import reference_network, steps_of
 from latency.profile import FORMAT_VERSION, TABLE_FORMAT, Plan, open_table, table_header
 from latency.table import LatencyTable, aggregate
 from search_spaces.blocks import Block, ClassifierHead, ConvNormAct, InvertedResidual, Skip
-from search_spaces.spaces import Choices, SearchSpace, Stage
+from search_spaces.spaces import Choice, Choices, SearchSpace, Stage
 
 # The tensors are small: a second thread costs more than it brings, most of all on a busy machine.
 torch.set_num_threads(1)
@@ -65,19 +65,24 @@ def _fixed_random_seeds() -> None:
 @pytest.fixture(scope="session")
 def small_space() -> SearchSpace:
     """Two stages of one layer, 2 × 2 × 2 choices each; without a skip where the width changes."""
+    return _space("small", {"kernel": (3, 5), "width": (8, 16), "skip": (False, True)})
+
+
+@pytest.fixture(scope="session")
+def wider_space() -> SearchSpace:
+    """Of 81 networks, all different: enough for a table to be fitted on and validated with."""
+    return _space("wider", {"kernel": (3, 5, 7), "width": (8, 16, 24), "skip": (False,)})
+
+
+def _space(name: str, options: Mapping[str, tuple[Choice, ...]]) -> SearchSpace:
     stem = ConvNormAct(out_channels=8, kernel=3, stride=2)
     head = ClassifierHead(num_classes=10)
-    stages = (_small_stage("first"), _small_stage("second"))
-    return SearchSpace(name="small", stem=(stem,), stages=stages, head=(head,), resolution=16)
-
-
-def _small_stage(name: str) -> Stage:
-    return Stage(
-        name=name,
-        options={"kernel": (3, 5), "width": (8, 16), "skip": (False, True)},
-        base={"kernel": 3, "width": 8, "skip": False},
-        layers=_small_layers,
+    base = {option: values[0] for option, values in options.items()}
+    stages = tuple(
+        Stage(name=stage, options=options, base=base, layers=_small_layers)
+        for stage in ("first", "second")
     )
+    return SearchSpace(name=name, stem=(stem,), stages=stages, head=(head,), resolution=16)
 
 
 def _small_layers(values: Choices, input_channels: int) -> tuple[Block, ...]:

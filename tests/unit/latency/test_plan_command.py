@@ -7,29 +7,37 @@ from pathlib import Path
 
 import pytest
 
-from latency.keys import OVERHEAD_KEY, network_key, network_keys
-from latency.plan import calibration_networks
+from latency.context import After
+from latency.keys import block_key, boundary_key, network_boundaries, network_key, network_keys
+from latency.options import SPACES
+from latency.plan import whole_networks
 from latency.plan_command import main
 from latency.profile import Plan
+from latency.reach import reachable_steps
 from search_spaces import load_seed
-from search_spaces.spaces import mnasnet_space
+from search_spaces.spaces import SearchSpace
 
 REPOSITORY = Path(__file__).parents[3]
 
 
-def test_a_spaces_plan_holds_every_reachable_block_and_the_calibration_networks(
-    tmp_path: Path,
+def test_a_spaces_plan_holds_every_reachable_block_its_boundaries_and_whole_networks(
+    tmp_path: Path, wider_space: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(SPACES, "mnasnet", lambda: wider_space)
     path = tmp_path / "space.plan"
-    options = ["--space", "mnasnet", "--base", "mobilenet_v2", "--num-classes", "10"]
-    assert main([*options, "--resolution", "32", "--threads", "2", "--out", str(path)]) == 0
-    space = mnasnet_space(resolution=32, num_classes=10, base="mobilenet_v2")
+    assert main(["--space", "mnasnet", "--threads", "2", "--out", str(path)]) == 0
     with Plan(path) as plan:
         keys = {entry["key"] for entry in plan.entries}
+        roles = {entry["key"]: entry["role"] for entry in plan.entries if "role" in entry}
         assert plan.threads == 2
-    networks = calibration_networks(space)
-    assert {network_key(network) for network in networks} <= keys
-    assert len(keys) == len(space.reachable_blocks()) + len(networks) + 1
+    networks, steps = whole_networks(wider_space), reachable_steps(wider_space)
+    inner = [(shape, after) for _, shape, after in steps if after is not After.IMAGE]
+    assert keys == {
+        *(block_key(*step) for step in steps),
+        *(boundary_key(*place) for place in inner),
+        *(network_key(network) for network in networks),
+    }
+    assert roles == {network_key(network): role for network, role in networks.items()}
 
 
 def test_networks_are_seeds_with_widths_and_files(tmp_path: Path) -> None:
@@ -45,22 +53,23 @@ def test_networks_are_seeds_with_widths_and_files(tmp_path: Path) -> None:
     ]
     with Plan(path) as plan:
         assert {entry["key"] for entry in plan.entries} == {
-            OVERHEAD_KEY,
             *(network_key(network) for network in networks),
             *(key for network in networks for key in network_keys(network)),
+            *(key for network in networks for key in network_boundaries(network)),
         }
         assert {entry["input_shape"][0] for entry in plan.entries} == {2}
 
 
 @pytest.mark.parametrize("name", ["two.plan", "two.jsonl", "two networks"])
-def test_the_next_command_that_it_prints_works(tmp_path: Path, name: str) -> None:
-    command = [sys.executable, "-m", "latency.plan", "--seed", "mobilenet_v3_small"]
-    command += ["--resolution", "32", "--out", str(tmp_path / name)]
-    said = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert "entries, " in said.stdout
-    (line,) = [
-        line for line in said.stdout.splitlines() if "profile.py " in line and "--out" in line
-    ]
+def test_the_next_command_that_it_prints_works(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--seed", "mobilenet_v3_small", "--resolution", "32", "--runs", "3"]
+    options += ["--min-rounds", "1", "--max-rounds", "1", "--out", str(tmp_path / name)]
+    assert main(options) == 0
+    said = capsys.readouterr().out
+    assert "entries, " in said
+    (line,) = [line for line in said.splitlines() if "profile.py " in line and "--out" in line]
     python, *arguments = shlex.split(line)
     assert python == "python"
     measured = subprocess.run(
@@ -84,6 +93,8 @@ def test_the_next_command_that_it_prints_works(tmp_path: Path, name: str) -> Non
         (["--space", "mnasnet", "--base", "shufflenet_v1_g1"], "but is a Pool"),
         (["--seed", "mobilenet_v2", "--threads", "0"], "threads must be an integer in 1..1024"),
         (["--seed", "mobilenet_v2", "--batch", "many"], "--batch: invalid int value: 'many'"),
+        (["--seed", "mobilenet_v2", "--affinity", "first"], "cores like 0 or 2,3, but got 'first'"),
+        (["--seed", "mobilenet_v2", "--runs", "1"], "runs must be an integer in 3..1000"),
         (["--seed", "mobilenet_v2", "--resolution", "0"], "resolution must be in 1..4096"),
         (["--seed", "mobilenet_v2", "--num-classes", "0"], "num_classes must be in 1..65536"),
     ],
