@@ -89,7 +89,7 @@ TABLE_DAMAGES = st.one_of(
     st.builds(_reorder, st.lists(st.integers(0, 7), max_size=9)),
 )
 ON_ONE_FILE = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -150,7 +150,7 @@ CHANGES = st.one_of(
     st.builds(_torn, PLACES, PLACES),
 )
 ON_ONE_FILE = settings(
-    max_examples=100,
+    max_examples=60,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
