@@ -134,8 +134,8 @@ def device_of(options: argparse.Namespace) -> Device:
 
 def networks_of(options: argparse.Namespace) -> list[Architecture]:
     """The networks that ``--seed`` and ``--arch`` name."""
-    networks = [_adapted(_seed(text), options) for text in options.seed]
-    return networks + [_adapted(Architecture.from_yaml(path), options) for path in options.arch]
+    networks = [adapted(_seed(text), options) for text in options.seed]
+    return networks + [adapted(Architecture.from_yaml(path), options) for path in options.arch]
 
 
 def spaces_of(options: argparse.Namespace) -> list[SearchSpace]:
@@ -162,7 +162,8 @@ def _seed(text: str) -> Architecture:
     return load_seed(name, factor)
 
 
-def _adapted(network: Architecture, options: argparse.Namespace) -> Architecture:
+def adapted(network: Architecture, options: argparse.Namespace) -> Architecture:
+    """The network with the resolution and the number of classes that the options give."""
     if options.resolution is not None:
         network = network.with_resolution(options.resolution)
     if options.num_classes is not None:

@@ -742,7 +742,7 @@ class OrtBench:
         self._random = np.random.default_rng(0)
         self._sensors = Sensors()
         if plan.affinity is not None:
-            _pin(plan.affinity)
+            pin(plan.affinity)
 
     def describe(self) -> dict[str, Any]:
         return describe(self._provider)
@@ -873,7 +873,8 @@ def lower_quartile(values: list[float]) -> float:
     return quantiles(values, n=4, method="inclusive")[0] if len(values) > 1 else values[0]
 
 
-def _pin(cores: list[int]) -> None:
+def pin(cores: list[int]) -> None:
+    """Keep this process on some cores; ``ProfileError`` where that cannot be."""
     if not hasattr(os, "sched_setaffinity"):
         raise ProfileError(f"{platform.system()} cannot pin a process to cores; plan without")
     try:

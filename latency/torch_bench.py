@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -16,6 +15,7 @@ from latency.profile import (
     THROTTLE_TRIES,
     Plan,
     ProfileError,
+    pin,
     visit_line,
 )
 
@@ -74,7 +74,7 @@ class TorchBench:
         self._accelerator = accelerator
         self._layout = LAYOUTS[plan.precision]
         if plan.affinity is not None:
-            _pin(plan.affinity)
+            pin(plan.affinity)
 
     def describe(self) -> dict[str, Any]:
         return self._accelerator.describe()
@@ -135,13 +135,6 @@ class TorchBench:
         if image.dim() == 4:
             image = image.to(memory_format=self._layout)
         return self._accelerator.prepare(partial(graph, image))
-
-
-def _pin(cores: Sequence[int]) -> None:
-    try:
-        os.sched_setaffinity(0, cores)
-    except OSError as error:
-        raise ProfileError(f"cannot pin this process to the cores {cores}: {error}") from None
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from latency.files import write_json, write_whole
 from latency.keys import network_key
 from latency.measure import ensure_table, has_header, measure_entries
 from latency.options import (
+    adapted,
     add_device_options,
     add_measure_options,
     add_network_options,
@@ -84,7 +85,7 @@ def _explain(options: argparse.Namespace, terminal: Terminal) -> None:
             terminal.line(line)
         terminal.line(f"{folder}: explain.json, explain.png")
     if options.claims:
-        claims = published_claims(partial(_adapted, options=options))
+        claims = published_claims(partial(adapted, options=options))
         of_claims = networks_of_claims(claims)
         findings = judge(claims, _measured(of_claims, device, settings, options.table, terminal))
         write_json(folder / "claims.json", [finding.record() for finding in findings])
@@ -193,11 +194,3 @@ def _lines(explanations: Sequence[Explanation]) -> list[str]:
     if len(explanations) == MOST_NETWORKS:
         lines += comparison_lines(*explanations)
     return [*lines, LEGEND]
-
-
-def _adapted(network: Architecture, options: argparse.Namespace) -> Architecture:
-    if options.resolution is not None:
-        network = network.with_resolution(options.resolution)
-    if options.num_classes is not None:
-        network = network.with_num_classes(options.num_classes)
-    return network

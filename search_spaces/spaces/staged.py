@@ -231,27 +231,6 @@ class SearchSpace:
             )
         return found
 
-    def reachable_blocks(self) -> list[tuple[Block, TensorShape]]:
-        """Every distinct (block, input shape) that occurs in some network of the space."""
-        found: dict[tuple[Block, TensorShape], None] = {}
-
-        def visit(blocks: tuple[Block, ...], shape: TensorShape) -> TensorShape:
-            for block in blocks:
-                found[block, shape] = None
-                shape = output_shape(block, shape)
-            return shape
-
-        shapes = {visit(self.stem, self.input_shape)}
-        for stage in self.stages:
-            shapes = {
-                visit(stage.layers(values, shape.channels), shape)
-                for shape in shapes
-                for values in stage.variants()
-            }
-        for shape in shapes:
-            visit(self.head, shape)
-        return list(found)
-
     @property
     def _classes(self) -> int:
         head = self.head[-1]

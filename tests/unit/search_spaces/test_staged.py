@@ -7,7 +7,6 @@ import pytest
 
 from search_spaces import load_seed
 from search_spaces.blocks import Block, ClassifierHead, ConvNormAct, InvertedResidual, Skip
-from search_spaces.shapes import TensorShape
 from search_spaces.spaces import Choices, SearchSpace, Stage, mnasnet_space, mobilenet_v3_space
 from search_spaces.spaces.around import BaseStage, base_stages
 
@@ -79,22 +78,6 @@ def test_variants_begin_with_the_base() -> None:
 def test_a_space_refuses_parts_that_make_no_network(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         _space(**fields)
-
-
-def test_every_reachable_block_is_listed() -> None:
-    in_shape, out = TensorShape(4, 4, 4), ClassifierHead(num_classes=10)
-    found = _space().reachable_blocks()
-    assert len(found) == 7
-    assert set(found) == {
-        (ConvNormAct(out_channels=4, kernel=3, stride=2), TensorShape(3, 8, 8)),
-        (ConvNormAct(out_channels=8, kernel=3), in_shape),
-        (ConvNormAct(out_channels=8, kernel=5), in_shape),
-        (ConvNormAct(out_channels=16, kernel=3), in_shape),
-        (ConvNormAct(out_channels=16, kernel=5), in_shape),
-        (out, TensorShape(8, 4, 4)),
-        (out, TensorShape(16, 4, 4)),
-    }
-    assert _space().size == 4
 
 
 @pytest.mark.parametrize(
