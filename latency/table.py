@@ -19,12 +19,12 @@ from latency.fidelity import Fidelity, fidelity
 from latency.keys import block_key, boundary_key
 from latency.plan import CALIBRATION, VALIDATION
 from latency.profile import (
-    MAX_FILE_BYTES,
     ProfileError,
     difference,
     half_interval,
     parse_table,
     pooled_spread,
+    read_table,
 )
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Block
@@ -221,7 +221,7 @@ def read_visits(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        content = file.read(MAX_FILE_BYTES + 1)
+        content = read_table(file)
     try:
         records = parse_table(path, content)
     except ProfileError as error:
@@ -232,11 +232,11 @@ def read_visits(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def aggregate(visits: Iterable[Mapping[str, Any]]) -> list[Entry]:
-    """A table's lines → its entries."""
+    """A table's lines, in any order → its entries, in the order of their first visits."""
     by_key: dict[str, list[Mapping[str, Any]]] = {}
-    for visit in visits:
+    for visit in sorted(visits, key=lambda visit: (visit["at_s"], visit["key"])):
         by_key.setdefault(visit["key"], []).append(visit)
-    groups = [sorted(group, key=lambda visit: visit["at_s"]) for group in by_key.values()]
+    groups = list(by_key.values())
     latencies = corrected(
         [[visit["latency_ms"] for visit in group] for group in groups],
         [[visit["at_s"] for visit in group] for group in groups],
@@ -267,7 +267,7 @@ def _entry(visits: Sequence[Mapping[str, Any]], latencies: Sequence[float], spre
         weights_bytes=int(last.get("weights_bytes", 0)),
         role=last.get("role", ""),
         halves_ms=((median(latencies[:middle]), median(latencies[middle:])) if middle else None),
-        ops=tuple(tuple(op) for op in last.get("ops", ())),
+        ops=next((tuple(map(tuple, visit["ops"])) for visit in visits if "ops" in visit), ()),
     )
 
 
