@@ -23,6 +23,7 @@ from search_spaces.blocks import (
     InvertedResidual,
     Pool,
     PoolKind,
+    ShuffleV2Unit,
     Skip,
     SqueezeExcite,
 )
@@ -47,12 +48,11 @@ SQUEEZE = SqueezeExcite(channels=4)
             After.CONV,
         ),
         (Pool(kind=PoolKind.MAX, kernel=3, stride=2), After.PLAIN),
+        (ShuffleV2Unit(branch_channels=4, out_channels=8, kernel=3, stride=1), After.SHUFFLE),
         (ClassifierHead(num_classes=10), After.PLAIN),
     ],
 )
-def test_what_follows_a_block_stands_after_its_last_convolution_or_a_plain_map(
-    block: Block, after: After
-) -> None:
+def test_what_follows_a_block_stands_after_what_wrote_its_map(block: Block, after: After) -> None:
     assert context_after(block, MAP) is after
 
 
@@ -60,11 +60,12 @@ def test_a_network_begins_after_the_image_and_goes_on_after_each_block() -> None
     network = load_seed("shufflenet_v2_x1_0", resolution=64)
     steps = walk_in_context(network)
     assert [(block, shape) for block, shape, _ in steps] == list(network.walk())
-    # The stem's convolution stands before the pool, whose map is plain, as are shuffled ones; the
-    # last convolution stands before the head.
-    afters = [after for *_, after in steps]
-    assert afters[:3] == [After.IMAGE, After.CONV, After.PLAIN]
-    assert afters[-2:] == [After.PLAIN, After.CONV]
+    # Stem, pool, 16 units that end in a shuffle, the last convolution, the head.
+    assert [after for *_, after in steps] == [
+        *(After.IMAGE, After.CONV, After.PLAIN),
+        *[After.SHUFFLE] * 16,
+        After.CONV,
+    ]
 
 
 @pytest.mark.parametrize("name", seed_names())
@@ -100,7 +101,7 @@ def test_the_first_block_reads_the_image_itself_and_the_head_writes_the_logits()
     assert isinstance(stub.ops[-1], Conv)
 
 
-@pytest.mark.parametrize("after", [After.CONV, After.PLAIN])
+@pytest.mark.parametrize("after", [After.CONV, After.PLAIN, After.SHUFFLE])
 def test_a_block_between_its_stubs_runs(after: After) -> None:
     block = InvertedResidual(expanded_channels=16, out_channels=12, kernel=3, stride=2)
     for blocks, channels in ((between_stubs(block, MAP, after), 12), (boundary(MAP, after), 8)):

@@ -46,7 +46,7 @@ def test_where_a_block_stands_is_part_of_its_key() -> None:
         boundary_key(shape, After.CONV),
         boundary_key(shape, After.PLAIN),
     }
-    assert len(keys) == 8
+    assert len(keys) == len(After) + 5
 
 
 def test_a_networks_keys_are_its_blocks_and_the_boundaries_between_them() -> None:
