@@ -11,7 +11,7 @@ import os
 import random
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,6 +50,7 @@ this size it is soon done."""
 
 CALIBRATION_NETWORKS, VALIDATION_NETWORKS = 24, 16
 CALIBRATION, VALIDATION = "calibration", "validation"
+_DRAWS_IN_VAIN = 200
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -228,6 +229,20 @@ def reference_network() -> Architecture:
     return load_seed(REFERENCE_SEED, resolution=REFERENCE_RESOLUTION)
 
 
+def random_members(space: SearchSpace, rng: random.Random) -> Iterator[Architecture]:
+    """Networks of the space, each once, until nothing new is found."""
+    found: set[str] = set()
+    in_vain = 0
+    while in_vain < _DRAWS_IN_VAIN:
+        choices = {name: rng.choice(values) for name, values in space.choices.items()}
+        network = space.build(choices)
+        key = network_key(network)
+        in_vain = in_vain + 1 if key in found else 0
+        if not in_vain:
+            found.add(key)
+            yield network
+
+
 def whole_networks(space: SearchSpace) -> dict[Architecture, str]:
     """Random members of the space, and what each is measured for.
 
@@ -235,12 +250,11 @@ def whole_networks(space: SearchSpace) -> dict[Architecture, str]:
     compared with the others.
     """
     rng = random.Random(f"whole networks of {space.name}")  # noqa: S311
-    networks = {space.build(space.base_choices): CALIBRATION}
-    while len(networks) < CALIBRATION_NETWORKS + VALIDATION_NETWORKS:
-        choices = {name: rng.choice(values) for name, values in space.choices.items()}
-        role = CALIBRATION if len(networks) < CALIBRATION_NETWORKS else VALIDATION
-        networks.setdefault(space.build(choices), role)
-    return networks
+    base = space.build(space.base_choices)
+    roles = [CALIBRATION] * CALIBRATION_NETWORKS + [VALIDATION] * VALIDATION_NETWORKS
+    rng.shuffle(roles)
+    others = (network for network in random_members(space, rng) if network != base)
+    return {base: CALIBRATION} | dict(zip(others, roles[1:], strict=False))
 
 
 def steps_of(networks: Iterable[Architecture]) -> list[tuple[Block, TensorShape, After]]:

@@ -12,8 +12,9 @@ import argparse
 import random
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from latency.files import write_json, write_whole
 from latency.keys import alone_key, network_key
 from latency.measure import load_checked, run_plan
 from latency.options import (
+    adapted,
     add_device_options,
     add_measure_options,
     add_network_options,
@@ -43,6 +45,7 @@ from latency.plan import (
     PlanEntry,
     entry_builders,
     graph_entry,
+    random_members,
     steps_of,
     whole_networks,
 )
@@ -98,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _validate(options: argparse.Namespace, terminal: Terminal) -> None:
     settings, device, spaces = settings_of(options), device_of(options), spaces_of(options)
     counts = _counts(options.networks, len(spaces))
-    named = networks_of(options) + [load_seed(name) for name in seed_names() if options.seeds]
+    named = networks_of(options)
+    named += [adapted(load_seed(name), options) for name in seed_names() if options.seeds]
     networks = held_out_networks(zip(spaces, counts, strict=True), named, options.random_seed)
     if not networks:
         raise ValueError("nothing to validate on; give --space, --seeds, --seed or --arch")
@@ -140,12 +144,8 @@ def held_out_networks(
         rng = random.Random(f"{random_seed} of {space.name}")  # noqa: S311
         roles = whole_networks(space).items()
         fitted |= {network_key(network) for network, role in roles if role == CALIBRATION}
-        members: dict[str, Architecture] = {}
-        while len(members) < min(count, space.size):
-            choices = {name: rng.choice(values) for name, values in space.choices.items()}
-            network = space.build(choices, name=f"{space.name}_{len(members)}")
-            members.setdefault(network_key(network), network)
-        found |= members
+        for number, network in enumerate(islice(random_members(space, rng), count)):
+            found[network_key(network)] = replace(network, name=f"{space.name}_{number}")
     found |= {network_key(network): network for network in named}
     return [network for key, network in found.items() if key not in fitted]
 
