@@ -1,4 +1,4 @@
-"""How fast the machine was at each visit, from the reference network timed beside it."""
+"""How fast the machine was at each visit, from the reference network timed in between."""
 
 from collections.abc import Sequence
 
@@ -7,64 +7,68 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-WINDOW_SECONDS = 2.0
-MIN_WINDOWS = 5
-SHARES = np.linspace(0.0, 1.0, 11)
+ENTRIES_A_BIN, MOST_BINS = 12, 16
+SHARES = np.linspace(0.0, 1.5, 31)
 
 
 def corrected(
     latencies: Sequence[Sequence[float]],
-    times_s: Sequence[Sequence[float]],
     references: Sequence[Sequence[float]],
     *,
     is_block: Sequence[bool],
 ) -> list[FloatArray]:
-    """The visits of every entry, as if the machine had had its median speed throughout.
+    """The visits of every entry, as if the machine had had its usual speed throughout.
 
-    The reference reacts to a disturbance more, or less, than other graphs do: neighbours who take
-    memory bandwidth slow down what reads many weights, a lower clock slows down everything alike.
-    So an entry is divided by the reference's drift to a power between 0 and 1, the *share*: that
-    with which repeated visits agree best.
+    A visit's own reference tells how the machine was just then, and explains nine tenths of what
+    visits of an entry differ by. But a disturbance does not slow all graphs alike (neighbours who
+    take memory bandwidth slow down what reads many weights; a lower clock slows down everything),
+    and the reference itself takes longer where a larger graph has run in between. Both go with how
+    long a graph takes. So entries are put into bins by their latency, whole networks apart from
+    blocks; each bin has its *level*, the reference's usual latency there, and its *share*, the
+    power of the reference's slowness with which repeated visits of the same entries agree best.
+    Between bins both are interpolated.
 
     Args:
-        latencies, times_s, references: of every entry, its visits' figures.
-        is_block: whether an entry is small. Beside a whole network the reference finds its own
-            weights colder, and says nothing of the machine.
+        latencies, references: of every entry, its visits' figures. Where there are too few entries
+            for one bin, the visits are left as they are.
+        is_block: of every entry, whether it is no whole network.
     """
-    visits = [np.asarray(values, np.float64) for values in latencies]
-    at = [np.asarray(values, np.float64) for values in times_s]
-    small = [index for index, block in enumerate(is_block) if block]
-    if not small:
+    visits = [np.log(np.asarray(values, np.float64)) for values in latencies]
+    beside = [np.log(np.asarray(values, np.float64)) for values in references]
+    for kind in (True, False):
+        members = [index for index, block in enumerate(is_block) if block is kind]
+        found = _corrected([visits[i] for i in members], [beside[i] for i in members])
+        for index, values in zip(members, found, strict=True):
+            visits[index] = values
+    return [np.exp(values) for values in visits]
+
+
+def _corrected(visits: list[FloatArray], beside: list[FloatArray]) -> list[FloatArray]:
+    """The same for the logarithms of entries of one kind."""
+    sizes = np.array([np.median(values) for values in visits])
+    repeated = np.array([index for index, values in enumerate(visits) if len(values) > 1], np.intp)
+    bins = min(MOST_BINS, len(repeated) // ENTRIES_A_BIN)
+    if not bins:
         return visits
-    centres, drift = _drift(
-        np.concatenate([at[index] for index in small]),
-        np.concatenate([np.asarray(references[index], np.float64) for index in small]),
-    )
-    if len(centres) < MIN_WINDOWS:
-        return visits
-    log_drift = [np.interp(times, centres, drift) for times in at]
-    share = _share([np.log(visits[i]) for i in small], [log_drift[i] for i in small])
-    return [values * np.exp(-share * d) for values, d in zip(visits, log_drift, strict=True)]
-
-
-def _drift(times_s: FloatArray, references: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Windows' centres, and the logarithm of how slow the reference was in each."""
-    windows = ((times_s - times_s.min()) / WINDOW_SECONDS).astype(np.int64)
-    order = np.argsort(windows, kind="stable")
-    _, starts = np.unique(windows[order], return_index=True)
-    centres = np.array([part.mean() for part in np.split(times_s[order], starts[1:])])
-    slowness = np.array([np.median(part) for part in np.split(references[order], starts[1:])])
-    return centres, np.log(slowness / np.median(references))
-
-
-def _share(log_latencies: Sequence[FloatArray], log_drift: Sequence[FloatArray]) -> float:
-    pairs = [
-        (latency[1:] - latency[:-1], drift[1:] - drift[:-1])
-        for latency, drift in zip(log_latencies, log_drift, strict=True)
-        if len(latency) > 1
+    parts = np.array_split(repeated[np.argsort(sizes[repeated], kind="stable")], bins)
+    centres = [np.median(sizes[part]) for part in parts]
+    levels = [np.median(np.concatenate([beside[index] for index in part])) for part in parts]
+    shares = [_share([visits[i] for i in part], [beside[i] for i in part]) for part in parts]
+    return [
+        values - share * (reference - level)
+        for values, reference, share, level in zip(
+            visits,
+            beside,
+            np.interp(sizes, centres, shares),
+            np.interp(sizes, centres, levels),
+            strict=True,
+        )
     ]
-    if not pairs:
-        return 0.0
-    change, drift_change = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    disagreements = [np.median(np.abs(change - share * drift_change)) for share in SHARES]
+
+
+def _share(visits: Sequence[FloatArray], references: Sequence[FloatArray]) -> float:
+    """The power with which successive visits agree best."""
+    change = np.concatenate([np.diff(values) for values in visits])
+    slower = np.concatenate([np.diff(values) for values in references])
+    disagreements = [np.median(np.abs(change - share * slower)) for share in SHARES]
     return float(SHARES[int(np.argmin(disagreements))])

@@ -251,10 +251,10 @@ def whole_networks(space: SearchSpace) -> dict[Architecture, str]:
     """
     rng = random.Random(f"whole networks of {space.name}")  # noqa: S311
     base = space.build(space.base_choices)
-    roles = [CALIBRATION] * CALIBRATION_NETWORKS + [VALIDATION] * VALIDATION_NETWORKS
-    rng.shuffle(roles)
+    roles = [CALIBRATION] * (CALIBRATION_NETWORKS - 1) + [VALIDATION] * VALIDATION_NETWORKS
+    rng.shuffle(roles)  # a space may have fewer networks than there are roles
     others = (network for network in random_members(space, rng) if network != base)
-    return {base: CALIBRATION} | dict(zip(others, roles[1:], strict=False))
+    return {base: CALIBRATION} | dict(zip(others, roles, strict=False))
 
 
 def steps_of(networks: Iterable[Architecture]) -> list[tuple[Block, TensorShape, After]]:

@@ -201,14 +201,15 @@ class Rounds:
         key = line["key"]
         # A visit without a trace, of an earlier plan, is none that this plan asks for.
         if key in self._visits and ("ops" in line or key not in self._traced):
-            self._visits[key].append(line["latency_ms"])
+            # The reference's drift by half: enough to see whether visits agree.
+            self._visits[key].append(line["latency_ms"] / math.sqrt(line["reference_ms"]))
             self._references.append(line["reference_ms"])
 
     def due(self) -> list[dict[str, Any]]:
         """The entries of the next round; none where all is done."""
         spread = pooled_spread(list(self._visits.values()))
-        least_ms = median(self._references) / 4 if self._references else 0.0
-        due = [entry for entry in self._plan.entries if self._is_due(entry, spread, least_ms)]
+        least = math.sqrt(median(self._references)) / 4 if self._references else 0.0
+        due = [entry for entry in self._plan.entries if self._is_due(entry, spread, least)]
         self._random.shuffle(due)
         later = (self._min_rounds(entry) - len(self._visits[entry["key"]]) - 1 for entry in due)
         self._due = self._done + len(due) + sum(max(0, rounds) for rounds in later)
@@ -218,17 +219,22 @@ class Rounds:
         """Visits that this run has made, and those that it knows it must make."""
         return self._done, self._due
 
-    def _is_due(self, entry: dict[str, Any], spread: float, least_ms: float) -> bool:
+    def _is_due(self, entry: dict[str, Any], spread: float, least: float) -> bool:
         visits = self._visits[entry["key"]]
         if len(visits) < self._min_rounds(entry):
             return True
-        if entry.get("trace") or len(visits) >= self._plan.max_rounds:
+        if entry.get("trace") or len(visits) >= self._plan.max_rounds * self._times(entry):
             return False
         middle = median(visits)
-        return middle * half_interval(visits, spread) > INTERVAL_GOAL * max(middle, least_ms)
+        return middle * half_interval(visits, spread) > INTERVAL_GOAL * max(middle, least)
 
     def _min_rounds(self, entry: dict[str, Any]) -> int:
-        return 1 if entry.get("trace") else self._plan.min_rounds
+        return 1 if entry.get("trace") else self._plan.min_rounds * self._times(entry)
+
+    @staticmethod
+    def _times(entry: dict[str, Any]) -> int:
+        """Whole networks are few, and all is judged by them: they are visited twice as often."""
+        return 2 if "parts" in entry else 1
 
 
 def pooled_spread(entries: list[list[float]]) -> float:

@@ -239,7 +239,6 @@ def aggregate(visits: Iterable[Mapping[str, Any]]) -> list[Entry]:
     groups = list(by_key.values())
     latencies = corrected(
         [[visit["latency_ms"] for visit in group] for group in groups],
-        [[visit["at_s"] for visit in group] for group in groups],
         [[visit["reference_ms"] for visit in group] for group in groups],
         is_block=["parts" not in group[0] for group in groups],
     )

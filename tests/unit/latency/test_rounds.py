@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
@@ -135,10 +136,19 @@ def test_progress_is_what_was_visited_and_what_is_known_to_be_due(
 
 
 def test_the_spread_of_a_visit_is_the_median_over_entries() -> None:
-    # A deviation of ±x around a mean of two values is a standard deviation of √2·x.
+    # Two visits that differ by d have a standard deviation of d/√2. The median of what is found
+    # for true deviations of 1 is that of a half-normal distribution, 0.674.
     pairs = [[math.exp(-x), math.exp(x)] for x in (0.01, 0.02, 0.5)]
-    assert pooled_spread([*pairs, [1.0], []]) == pytest.approx(0.02 * math.sqrt(2))
+    expected = 0.02 * math.sqrt(2) / 0.6745
+    assert pooled_spread([*pairs, [1.0], []]) == pytest.approx(expected, rel=0.03)
     assert pooled_spread([[1.0], [2.0]]) == 0.0
+
+
+@pytest.mark.parametrize("visits", [2, 3, 5])
+def test_the_spread_is_found_from_a_few_visits_of_many_entries(visits: int) -> None:
+    rng = random.Random(1)
+    entries = [[math.exp(rng.gauss(0, 0.03)) for _ in range(visits)] for _ in range(4000)]
+    assert pooled_spread(entries) == pytest.approx(0.03, rel=0.05)
 
 
 def test_the_interval_is_that_of_a_mean_of_independent_visits() -> None:
