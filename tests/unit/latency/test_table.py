@@ -251,7 +251,7 @@ class TestAggregation:
         usual = 1.96 * stdev([-0.02, 0.02]) / 0.6745 / 2**0.5
         assert intervals["usual 0"] == pytest.approx(usual, rel=0.03)
         assert intervals["calm"] == pytest.approx(usual, rel=0.03)
-        assert intervals["wild"] == pytest.approx(15 * usual)
+        assert intervals["wild"] == pytest.approx(1.96 * stdev([-0.3, 0.3]) / 2**0.5)
 
     def test_more_visits_make_an_interval_narrower(self, make_visit: MakeVisit) -> None:
         def interval(count: int) -> float:
