@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 ENTRIES_A_BIN, MOST_BINS = 12, 16
+ENTRIES_A_DEGREE = 40
 SHARES = np.linspace(0.0, 1.5, 31)
 
 
@@ -52,7 +53,6 @@ def _corrected(visits: list[FloatArray], beside: list[FloatArray]) -> list[Float
         return visits
     parts = np.array_split(repeated[np.argsort(sizes[repeated], kind="stable")], bins)
     centres = [np.median(sizes[part]) for part in parts]
-    levels = [np.median(np.concatenate([beside[index] for index in part])) for part in parts]
     shares = [_share([visits[i] for i in part], [beside[i] for i in part]) for part in parts]
     return [
         values - share * (reference - level)
@@ -60,10 +60,19 @@ def _corrected(visits: list[FloatArray], beside: list[FloatArray]) -> list[Float
             visits,
             beside,
             np.interp(sizes, centres, shares),
-            np.interp(sizes, centres, levels),
+            _levels(sizes, np.array([np.median(values) for values in beside])),
             strict=True,
         )
     ]
+
+
+def _levels(sizes: FloatArray, beside: FloatArray) -> FloatArray:
+    """The reference's usual latency beside graphs of each size: a parabola through the entries'.
+
+    Of few entries, which were visited at few moments, a line or a constant.
+    """
+    degree = min(2, len(sizes) // ENTRIES_A_DEGREE)
+    return np.asarray(np.polyval(np.polyfit(sizes, beside, degree), sizes), np.float64)
 
 
 def _share(visits: Sequence[FloatArray], references: Sequence[FloatArray]) -> float:
