@@ -204,8 +204,8 @@ def test_a_known_machines_networks_are_recovered_to_within_its_noise(
     visits = machine.visits(make_visit, rounds=8)
     table = LatencyTable(make_header(), aggregate(visits), "table.jsonl")
     errors = [table.network_latency_ms(n) / machine.true_ms(n) - 1 for n in networks]
-    assert np.median(np.abs(errors)) < 0.015
-    assert max(map(abs, errors)) < 0.025
+    assert np.median(np.abs(errors)) < 0.02
+    assert max(map(abs, errors)) < 0.035
     validation = table.validation()
     assert validation is not None
     assert validation.prediction.networks == len(networks) // 3
