@@ -60,6 +60,19 @@ def test_every_entry_is_visited_until_it_has_the_fewest_visits(
     assert rounds.due() == []
 
 
+def test_whole_networks_are_visited_twice_as_often(
+    make_rounds: Callable[..., Rounds], make_visit: MakeVisit
+) -> None:
+    network = _entry("network", parts=["a", "b"], boundaries=["c"])
+    rounds = make_rounds([_entry("a"), network], min_rounds=2, max_rounds=2)
+    for keys in ("a", "network"), ("a", "network"), ("network",), ("network",):
+        assert _keys(rounds.due()) == [*keys]
+        for key in keys:
+            rounds.add(make_visit(key, 1.0))
+    assert rounds.due() == []
+    assert rounds.progress() == (6, 6)
+
+
 def test_only_entries_whose_visits_disagree_are_visited_up_to_the_most_rounds(
     make_rounds: Callable[..., Rounds], make_visit: MakeVisit
 ) -> None:
