@@ -81,7 +81,7 @@ class MeasureSettings:
     affinity: Sequence[int] | None = None
     runs: int = 10
     min_rounds: int = 3
-    max_rounds: int = 5
+    max_rounds: int = 4
 
     def __post_init__(self) -> None:
         for name, low, high in (

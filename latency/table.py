@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from latency.context import After, walk_in_context
 from latency.correction import Added, Correction, fit_correction
 from latency.drift import corrected
@@ -31,6 +33,7 @@ from search_spaces.blocks import Block
 from search_spaces.shapes import TensorShape
 
 PS_PER_MS = 1e9
+FARTHEST = 2.0
 PLAUSIBLE_SCALE = 0.2, 5.0
 """Whole networks over the sum of their blocks, but for what their weights take."""
 
@@ -48,7 +51,8 @@ class Entry:
     """One measured graph.
 
     Attributes:
-        latency_ms: median over the visits of their lower quartiles, at the machine's median speed.
+        latency_ms: of a run where little else happens, at the machine's usual speed: ``usual`` of
+            the visits' lower quartiles.
         median_ms: median over the visits of their medians: what the clock said, drift and all.
         interval: half the 95 % interval of ``latency_ms``, relative.
         rounds: how many visits.
@@ -249,12 +253,24 @@ def aggregate(visits: Iterable[Mapping[str, Any]]) -> list[Entry]:
     ]
 
 
+def usual(latencies: Sequence[float], spread: float) -> float:
+    """The mean of visits on a scale of ratios, in which none counts as farther off than usual.
+
+    What is more than two standard deviations, ``spread``, from the median is brought that near
+    (Huber's estimator, one step): of four visits, a median would leave half of what they say.
+    """
+    logarithms = np.log(latencies)
+    middle = np.median(logarithms)
+    reach = FARTHEST * spread
+    return float(np.exp(np.clip(logarithms, middle - reach, middle + reach).mean()))
+
+
 def _entry(visits: Sequence[Mapping[str, Any]], latencies: Sequence[float], spread: float) -> Entry:
     last, middle = visits[-1], len(latencies) // 2
     references = [visit["reference_ms"] for visit in visits]
     return Entry(
         key=last["key"],
-        latency_ms=median(latencies),
+        latency_ms=usual(latencies, spread),
         median_ms=median(visit["median_ms"] for visit in visits),
         interval=half_interval(list(latencies), spread),
         rounds=len(visits),
@@ -265,7 +281,9 @@ def _entry(visits: Sequence[Mapping[str, Any]], latencies: Sequence[float], spre
         boundaries=tuple(last.get("boundaries", ())),
         weights_bytes=int(last.get("weights_bytes", 0)),
         role=last.get("role", ""),
-        halves_ms=((median(latencies[:middle]), median(latencies[middle:])) if middle else None),
+        halves_ms=(usual(latencies[:middle], spread), usual(latencies[middle:], spread))
+        if middle
+        else None,
         ops=next((tuple(map(tuple, visit["ops"])) for visit in visits if "ops" in visit), ()),
     )
 

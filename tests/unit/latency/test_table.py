@@ -21,6 +21,7 @@ from latency.table import (
     TableError,
     aggregate,
     predicted_ms,
+    usual,
 )
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import ClassifierHead, ConvNormAct
@@ -220,17 +221,25 @@ def test_a_known_machines_networks_are_recovered_to_within_its_noise(
 
 
 class TestAggregation:
-    def test_an_entry_is_the_median_of_its_visits(self, make_visit: MakeVisit) -> None:
+    def test_an_entry_is_the_mean_of_its_visits(self, make_visit: MakeVisit) -> None:
         figures = [(2.0, 2.1, 5.0), (2.2, 2.6, 6.0), (1.9, 2.0, 4.0)]
         visits = [
             make_visit("a", ms, at, median_ms=middle, reference_ms=reference, runs=5 + at)
             for at, (ms, middle, reference) in enumerate(figures)
         ]
         (entry,) = aggregate(reversed(visits))
-        assert (entry.latency_ms, entry.median_ms) == (2.0, 2.1)
+        assert entry.latency_ms == pytest.approx((2.0 * 2.2 * 1.9) ** (1 / 3))
+        assert entry.median_ms == 2.1
         assert (entry.rounds, entry.runs) == (3, 18)
         assert (entry.drift, entry.reference_ms) == (1.5, 5.0)
-        assert entry.halves_ms == pytest.approx((2.0, 2.05))  # by time: 2.0 | 2.2, 1.9
+        # By time: 2.0 | 2.2, 1.9.
+        assert entry.halves_ms == pytest.approx((2.0, (2.2 * 1.9) ** 0.5))
+
+    def test_a_visit_that_is_far_off_counts_as_two_deviations(self) -> None:
+        visits = [exp(0.99), exp(1.0), exp(1.01), exp(3.0)]
+        assert usual(visits, 0.02) == pytest.approx(exp((0.99 + 1.0 + 1.01 + 1.045) / 4))
+        assert usual(visits, 10.0) == pytest.approx(exp(6.0 / 4))
+        assert usual([2.0], 0.0) == pytest.approx(2.0)
 
     def test_one_visit_has_no_halves(self, make_visit: MakeVisit) -> None:
         (entry,) = aggregate([make_visit("a", 2.0)])
