@@ -2,7 +2,7 @@
 
 A block alone reads a map that a person hands over and pays for bringing it into the runtime's own
 layout; inside a network it does neither. So a block is timed between two stubs: a 1×1 convolution
-from a few channels makes its input inside the runtime, and a global pool consumes its output. The
+from a few channels makes its input inside the runtime, another, to a few, consumes its output. The
 stubs alone, on the same map, are a *boundary*. With S the latency of what begins with a stub or
 ends in one,
 
@@ -129,6 +129,19 @@ def _stub(shape: TensorShape, after: After) -> LoweredBlock:
 
 
 def _end(source: str, shape: TensorShape) -> LoweredBlock:
-    pooled = TensorShape(shape.channels, 1, 1)
-    op = GlobalPool(name=f"{_STUB_END}.pool", inputs=(source,), output_shape=pooled)
-    return LoweredBlock(_STUB_END, source, shape, (op,))
+    conv = Conv(
+        name=f"{_STUB_END}.conv",
+        inputs=(source,),
+        output_shape=shape.with_channels(STUB_CHANNELS),
+        in_channels=shape.channels,
+        kernel=1,
+        stride=1,
+        groups=1,
+        norm=f"{_STUB_END}.norm",
+    )
+    pool = GlobalPool(
+        name=f"{_STUB_END}.pool",
+        inputs=(conv.name,),
+        output_shape=TensorShape(STUB_CHANNELS, 1, 1),
+    )
+    return LoweredBlock(_STUB_END, source, shape, (conv, pool))
