@@ -2,7 +2,7 @@
 
 A block alone reads a map that a person hands over and pays for bringing it into the runtime's own
 layout; inside a network it does neither. So a block is timed between two stubs: a 1×1 convolution
-from a few channels makes its input inside the runtime, another, to a few, consumes its output. The
+from a few channels makes its input inside the runtime, and a global pool consumes its output. The
 stubs alone, on the same map, are a *boundary*. With S the latency of what begins with a stub or
 ends in one,
 
@@ -25,6 +25,7 @@ from search_spaces.ops import (
     Multiply,
     Op,
 )
+from search_spaces.precision import Precision
 from search_spaces.shapes import TensorShape, output_shape
 
 STUB_CHANNELS = 4
@@ -78,17 +79,26 @@ def walk_in_context(architecture: Architecture) -> list[tuple[Block, TensorShape
     return steps
 
 
-def between_stubs(block: Block, input_shape: TensorShape, after: After) -> list[LoweredBlock]:
+def between_stubs(
+    block: Block,
+    input_shape: TensorShape,
+    after: After,
+    *,
+    precision: Precision = Precision.FP32,
+) -> list[LoweredBlock]:
     """The block with the stubs that its place in a network asks for."""
     stubs = [] if after is After.IMAGE else [_stub(input_shape, after)]
     source = stubs[-1].output_name if stubs else INPUT
     lowered = [*stubs, lower_block(block, input_shape, input_name=source)]
     if not isinstance(block, ClassifierHead):
-        lowered.append(_end(lowered[-1].output_name, output_shape(block, input_shape)))
+        shape = output_shape(block, input_shape)
+        lowered.append(_end(lowered[-1].output_name, shape, precision))
     return lowered
 
 
-def boundary(shape: TensorShape, after: After) -> list[LoweredBlock]:
+def boundary(
+    shape: TensorShape, after: After, *, precision: Precision = Precision.FP32
+) -> list[LoweredBlock]:
     """The stubs alone.
 
     Raises:
@@ -97,7 +107,7 @@ def boundary(shape: TensorShape, after: After) -> list[LoweredBlock]:
     if after is After.IMAGE:
         raise ValueError("there is no boundary before the image")
     stub = _stub(shape, after)
-    return [stub, _end(stub.output_name, shape)]
+    return [stub, _end(stub.output_name, shape, precision)]
 
 
 def _stub(shape: TensorShape, after: After) -> LoweredBlock:
@@ -128,20 +138,24 @@ def _stub(shape: TensorShape, after: After) -> LoweredBlock:
     return LoweredBlock(_STUB, INPUT, source, tuple(ops))
 
 
-def _end(source: str, shape: TensorShape) -> LoweredBlock:
-    conv = Conv(
-        name=f"{_STUB_END}.conv",
-        inputs=(source,),
-        output_shape=shape.with_channels(STUB_CHANNELS),
-        in_channels=shape.channels,
-        kernel=1,
-        stride=1,
-        groups=1,
-        norm=f"{_STUB_END}.norm",
-    )
-    pool = GlobalPool(
-        name=f"{_STUB_END}.pool",
-        inputs=(conv.name,),
-        output_shape=TensorShape(STUB_CHANNELS, 1, 1),
-    )
-    return LoweredBlock(_STUB_END, source, shape, (conv, pool))
+def _end(source: str, shape: TensorShape, precision: Precision) -> LoweredBlock:
+    ops: list[Op] = []
+    reads, channels = source, shape.channels
+    if precision is Precision.INT8:
+        # onnxruntime transposes what int8 kernels read; a transpose before the pool would stay,
+        # one before a convolution is taken up, as it is inside a network.
+        conv = Conv(
+            name=f"{_STUB_END}.conv",
+            inputs=(source,),
+            output_shape=shape.with_channels(STUB_CHANNELS),
+            in_channels=shape.channels,
+            kernel=1,
+            stride=1,
+            groups=1,
+            norm=f"{_STUB_END}.norm",
+        )
+        ops.append(conv)
+        reads, channels = conv.name, STUB_CHANNELS
+    pooled = TensorShape(channels, 1, 1)
+    ops.append(GlobalPool(name=f"{_STUB_END}.pool", inputs=(reads,), output_shape=pooled))
+    return LoweredBlock(_STUB_END, source, shape, tuple(ops))

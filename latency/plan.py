@@ -168,7 +168,7 @@ def block_entry(
     """A block between its stubs."""
     return graph_entry(
         block_key(block, input_shape, after),
-        between_stubs(block, input_shape, after),
+        between_stubs(block, input_shape, after, precision=precision),
         batch=batch,
         precision=precision,
     )
@@ -179,7 +179,10 @@ def boundary_entry(
 ) -> PlanEntry:
     """The stubs alone."""
     return graph_entry(
-        boundary_key(shape, after), boundary(shape, after), batch=batch, precision=precision
+        boundary_key(shape, after),
+        boundary(shape, after, precision=precision),
+        batch=batch,
+        precision=precision,
     )
 
 

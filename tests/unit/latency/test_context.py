@@ -31,6 +31,7 @@ from search_spaces.costs import count_block_costs
 from search_spaces.lowering import LoweredBlock, lower
 from search_spaces.onnx_graph import build_blocks_onnx
 from search_spaces.ops import Conv, GlobalPool
+from search_spaces.precision import Precision
 from search_spaces.shapes import TensorShape
 
 MAP = TensorShape(8, 6, 6)
@@ -104,12 +105,17 @@ def test_the_first_block_reads_the_image_itself_and_the_head_writes_the_logits()
 @pytest.mark.parametrize("after", [After.CONV, After.PLAIN, After.SHUFFLE])
 def test_a_block_between_its_stubs_runs(after: After) -> None:
     block = InvertedResidual(expanded_channels=16, out_channels=12, kernel=3, stride=2)
-    for blocks in (between_stubs(block, MAP, after), boundary(MAP, after)):
+    for blocks, channels in (
+        (between_stubs(block, MAP, after), 12),
+        (boundary(MAP, after), 8),
+        (between_stubs(block, MAP, after, precision=Precision.INT8), STUB_CHANNELS),
+        (boundary(MAP, after, precision=Precision.INT8), STUB_CHANNELS),
+    ):
         model = build_blocks_onnx("stubs", blocks)
         session = ort.InferenceSession(model.SerializeToString())
         image = np.ones((1, STUB_CHANNELS, 6, 6), np.float32)
         (output,) = session.run(None, {session.get_inputs()[0].name: image})
-        assert output.size == STUB_CHANNELS
+        assert output.size == channels
 
 
 def test_there_is_no_boundary_before_the_image() -> None:

@@ -83,9 +83,8 @@ def test_a_graph_holds_no_weights_and_the_entry_says_how_many_bytes_they_need() 
     ]
     assert entry.weights_bytes == 1152 + 64
     assert not any(tensor.raw_data for tensor in model.graph.initializer)
-    # With the stubs come 1×1 convolutions of 4 to 4 and of 8 to 4 channels: 64 and 128 bytes, and
-    # 16 of each bias.
-    assert block_entry(BLOCK, SHAPE, After.CONV).weights_bytes == 1152 + 64 + 64 + 64 + 128 + 64
+    # Between stubs a 1×1 convolution of 4 to 4 channels comes with it: 64 bytes, and 16 of bias.
+    assert block_entry(BLOCK, SHAPE, After.CONV).weights_bytes == 1152 + 64 + 64 + 64
 
 
 def test_entries_are_named_by_what_they_are_and_where_they_stand() -> None:
