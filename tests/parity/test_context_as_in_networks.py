@@ -78,5 +78,5 @@ def test_random_networks_do_so_but_for_a_few_reorders(
     precision: Precision, operators: Operators
 ) -> None:
     differences = [_difference(n, precision, operators) for n in _random_networks()]
-    assert max(differences) <= 4
+    assert max(differences) <= 6  # of about a hundred
     assert sorted(differences)[len(differences) // 2] == 0
