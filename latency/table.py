@@ -178,7 +178,7 @@ class LatencyTable:
             return None
         return Validation(
             prediction=fidelity(
-                [self.correction.apply(self._sum(entry)) for entry in networks],
+                [predicted_ms(self, entry) for entry in networks],
                 [entry.latency_ms for entry in networks],
             ),
             noise=fidelity([early for early, _ in halves], [late for _, late in halves]),

@@ -1,9 +1,9 @@
 """Drawings: a thin layer on tables that are computed elsewhere."""
 
-import io
-
 import pandas as pd
 from matplotlib.figure import Figure
+
+from latency.figures import png
 
 _DOT, _FRONT, _TARGET, _WINNER = "#8a94a6", "#1f5fbf", "#b3261e", "#e08a00"
 
@@ -46,6 +46,4 @@ def draw_pareto(
     axes.set_ylabel("validation accuracy after proxy training, %")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
+    return png(figure)
