@@ -1,9 +1,12 @@
 """Fill a table with what it lacks, and measure whole networks end to end."""
 
+import random
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 from latency.context import After
 from latency.devices.base import Device
@@ -12,22 +15,19 @@ from latency.plan import (
     MeasureSettings,
     PlanEntry,
     Progress,
-    boundary_entry,
     entry_builders,
     no_progress,
     reference_network,
     write_plan,
 )
-from latency.profile import MAX_FILE_BYTES
+from latency.profile import MAX_FILE_BYTES, SITTING
 from latency.table import Entry, LatencyTable
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Block
 from search_spaces.shapes import TensorShape
 
 SPEED_TOLERANCE = 0.15
-"""How far the reference may be from its latency in a table that is used again."""
-
-_PROBE = TensorShape(40, 28, 28), After.CONV
+"""How far entries may be from their latencies in a table that is used again."""
 
 
 def ensure_table(
@@ -56,7 +56,7 @@ def ensure_table(
     if held is not None and all(
         key in held and held.entry(key).rounds >= settings.min_rounds for key in builders
     ):
-        if warn is not None and (text := _speed_warning(device, held, settings)):
+        if warn is not None and (text := _speed_warning(device, held, builders, settings)):
             warn(text)
         return held
     run_plan(device, path, list(builders.values()), settings, on_progress)
@@ -112,19 +112,25 @@ def run_plan(
         device.measure(plan, path, on_progress)
 
 
-def _speed_warning(device: Device, table: LatencyTable, settings: MeasureSettings) -> str | None:
+def _speed_warning(
+    device: Device,
+    table: LatencyTable,
+    builders: Mapping[str, Callable[[], PlanEntry]],
+    settings: MeasureSettings,
+) -> str | None:
     """What to tell a person whose machine is not as fast as the table says."""
-    shape, after = _PROBE
-    probe = boundary_entry(shape, after, batch=settings.batch, precision=settings.precision)
+    blocks = [key for key in builders if not table.entry(key).parts]
+    keys = random.Random(0).sample(blocks, min(SITTING, len(blocks)))  # noqa: S311
+    once = replace(settings, min_rounds=1, max_rounds=1)
     with tempfile.TemporaryDirectory(prefix="chronas-") as folder:
         path = Path(folder) / "probe.jsonl"
-        run_plan(device, path, [partial(_given, probe)], settings, no_progress)
-        now_ms = LatencyTable.load(path).reference_ms
-    change = now_ms / table.reference_ms - 1
+        run_plan(device, path, [builders[key] for key in keys], once, no_progress)
+        now = LatencyTable.load(path)
+    change = median(now.entry(key).latency_ms / table.entry(key).latency_ms for key in keys) - 1
     if abs(change) <= SPEED_TOLERANCE:
         return None
     return (
         f"this machine is now {abs(change):.0%} {'slower' if change > 0 else 'faster'} than in "
-        f"{table.source}: the reference network takes {now_ms:.2f} ms, and took "
-        f"{table.reference_ms:.2f} ms. If that lasts, measure anew under another file name"
+        f"{table.source}, in the median of {len(keys)} of its entries. If that lasts, measure anew "
+        "under another file name"
     )

@@ -17,7 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from latency.context import After, between_stubs, boundary, walk_in_context
+from latency.context import (
+    After,
+    between_stubs,
+    boundary,
+    context_after,
+    walk_in_context,
+)
 from latency.keys import (
     block_key,
     boundary_key,
@@ -52,6 +58,8 @@ CALIBRATION_NETWORKS, VALIDATION_NETWORKS = 24, 16
 CALIBRATION, VALIDATION = "calibration", "validation"
 _DRAWS_IN_VAIN = 200
 
+PLAIN_LAYOUT = "plain layout"
+
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 
@@ -70,7 +78,7 @@ class MeasureSettings:
         precision: fp32; int8 (static QDQ quantisation); fp16 where the provider runs it.
         spinning: whether idle threads of a pool spin, as they do by default in onnxruntime.
         affinity: the cores that the measuring process is pinned to; None leaves it free.
-        runs: timed runs a visit, each after one of the reference network.
+        runs: timed runs a visit, in turns with those of other entries.
         min_rounds, max_rounds: visits an entry, at least and at most.
     """
 
@@ -79,9 +87,9 @@ class MeasureSettings:
     precision: Precision = Precision.FP32
     spinning: bool = False
     affinity: Sequence[int] | None = None
-    runs: int = 10
+    runs: int = 24
     min_rounds: int = 3
-    max_rounds: int = 4
+    max_rounds: int = 5
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -142,6 +150,7 @@ class PlanEntry:
         weights_bytes: of its weights; the file of weights must be as long.
         parts, boundaries: of a whole network: the keys that a prediction adds and subtracts.
         role: of a whole network: what it is measured for.
+        kind: entries of a kind take turns one after another.
         trace: whether to time every node of it as well, in a single visit.
         alone: whether its runs follow each other instead of runs of the reference network.
     """
@@ -153,6 +162,7 @@ class PlanEntry:
     parts: tuple[str, ...] = ()
     boundaries: tuple[str, ...] = ()
     role: str = ""
+    kind: str = ""
     trace: bool = False
     alone: bool = False
 
@@ -171,6 +181,7 @@ def block_entry(
         between_stubs(block, input_shape, after, precision=precision),
         batch=batch,
         precision=precision,
+        kind=_kind(after, context_after(block, input_shape)),
     )
 
 
@@ -183,7 +194,13 @@ def boundary_entry(
         boundary(shape, after, precision=precision),
         batch=batch,
         precision=precision,
+        kind=_kind(after),
     )
+
+
+def _kind(*places: After) -> str:
+    """What is handed over in the plain layout runs operators that few entries have."""
+    return PLAIN_LAYOUT if {After.PLAIN, After.SHUFFLE}.intersection(places) else ""
 
 
 def network_entry(
@@ -338,7 +355,7 @@ def write_plan(
 def _store(archive: zipfile.ZipFile, name: str, entry: PlanEntry) -> dict[str, object]:
     archive.writestr(name, entry.graph)
     line: dict[str, object] = {"key": entry.key, "graph": name, "input_shape": entry.input_shape}
-    for name in ("weights_bytes", "parts", "boundaries", "role", "trace", "alone"):
+    for name in ("weights_bytes", "parts", "boundaries", "role", "kind", "trace", "alone"):
         if value := getattr(entry, name):
             line[name] = value
     return line

@@ -2,12 +2,12 @@
 
     python latency/profile.py PLAN --out TABLE
 
-Every timed run of an entry follows a run of the plan's reference network: weights and caches are
-then as cold as inside a network, and the reference says how fast the machine is at that moment.
-Machines drift (other tenants, turbo, heat), so entries are visited in rounds, in random order,
-until their visits agree. The table is append-only JSON Lines: a header, then a line a visit. Run
-again, it goes on where it stopped; a killed run loses the visit in flight and nothing else. Neither
-plan nor table is trusted.
+Entries run in turns, some forty and the plan's reference network to a sitting: when the turn comes
+to one again, its weights have left the caches, as they have inside a network, and what slows down
+the whole sitting is the machine. Machines drift (other tenants, turbo, heat), so every entry is
+visited in several rounds, in random company, until its visits agree. The table is append-only JSON
+Lines: a header, then a line a visit. Run again, it goes on where it stopped; a killed run loses the
+sitting in flight, a second or two, and nothing else. Neither plan nor table is trusted.
 """
 
 # Run as a script, Python puts this folder first on the path, and this file would shadow the
@@ -34,13 +34,14 @@ import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import median, quantiles, stdev
+from statistics import fmean, median, stdev
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 try:
     import fcntl
@@ -49,7 +50,7 @@ except ImportError:  # Windows has no advisory locks of this kind
 
 PLAN_FORMAT = "chronas-plan"
 TABLE_FORMAT = "chronas-latency-table"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 WEIGHTS_FILE = "weights.bin"
 CPU_PROVIDER = "CPUExecutionProvider"
 PRECISIONS = ("fp32", "int8", "fp16")
@@ -69,6 +70,18 @@ PLAUSIBLE_MS = 1e-9, 1e9
 INTERVAL_GOAL = 0.01
 """An entry is done once its 95 % interval is within ±1 % of it, or of a quarter of the reference
 where that is more: what is small in a network need not be known as well."""
+
+SITTING = 40
+"""Entries that take turns. What they read between two turns of one is more than caches hold, and
+what half of them feel alike is the machine."""
+
+COMPANY = 8
+"""How many of a kind sit together, where there are so many: the first finds its code cold."""
+
+REFERENCE = -1
+"""The reference network's place in a sitting, beside 0, 1, … of the entries."""
+
+POLISHES = 10
 
 THROTTLE_TRIES = 3
 THROTTLE_PAUSE_SECONDS = 1.0
@@ -145,11 +158,11 @@ def profile(
             started = time.monotonic()
             with heartbeat(rounds.progress, say) as check:
                 bench.warm_up()
-                while due := rounds.due():
-                    for entry in due:
-                        line = bench.visit(entry)
-                        _append_line(table, line)
-                        rounds.add(line)
+                while sittings := rounds.due():
+                    for entries in sittings:
+                        for line in bench.sit(entries):
+                            _append_line(table, line)
+                            rounds.add(line)
                         check()
             share = bench.seconds_in_runs / (time.monotonic() - started)
             say(f"{time.monotonic() - started:.0f} s, {share:.0%} of them inside runs")
@@ -169,8 +182,8 @@ class Bench(Protocol):
         """Whatever takes long before the first visit."""
         ...
 
-    def visit(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Time an entry once more, and return the line for the table."""
+    def sit(self, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Time entries in turns, and return their lines for the table, in order."""
         ...
 
 
@@ -184,9 +197,9 @@ class Rounds:
 
     def __init__(self, plan: "Plan", records: Iterable[dict[str, Any]]) -> None:
         self._plan = plan
-        self._visits: dict[str, list[float]] = {entry["key"]: [] for entry in plan.entries}
+        self._keys = {entry["key"] for entry in plan.entries}
         self._traced = {entry["key"] for entry in plan.entries if entry.get("trace")}
-        self._references: list[float] = []
+        self._visits: list[dict[str, Any]] = []
         self._random = random.Random(0)  # noqa: S311
         self._due = 0
         self._done = 0
@@ -198,43 +211,118 @@ class Rounds:
         self._done += 1
 
     def _note(self, line: dict[str, Any]) -> None:
-        key = line["key"]
         # A visit without a trace, of an earlier plan, is none that this plan asks for.
-        if key in self._visits and ("ops" in line or key not in self._traced):
-            # The reference's drift by half: enough to see whether visits agree.
-            self._visits[key].append(line["latency_ms"] / math.sqrt(line["reference_ms"]))
-            self._references.append(line["reference_ms"])
+        if line["key"] in self._keys and ("ops" in line or line["key"] not in self._traced):
+            self._visits.append(line)
 
-    def due(self) -> list[dict[str, Any]]:
-        """The entries of the next round; none where all is done."""
-        spread = pooled_spread(list(self._visits.values()))
-        least = math.sqrt(median(self._references)) / 4 if self._references else 0.0
-        due = [entry for entry in self._plan.entries if self._is_due(entry, spread, least)]
+    def due(self) -> list[list[dict[str, Any]]]:
+        """The sittings of the next round; none where all is done."""
+        visits = at_usual_speed(self._visits)
+        spread = pooled_spread(list(visits.values()))
+        least = median(line["reference_ms"] for line in self._visits) / 4 if visits else 0.0
+        due: list[tuple[dict[str, Any], int]] = []
+        self._due = self._done
+        for entry in self._plan.entries:
+            known = visits.get(entry["key"], [])
+            if self._is_due(entry, known, spread, least):
+                now = min(_times(entry), self._most_rounds(entry) - len(known))
+                due.append((entry, now))
+                self._due += max(now, self._min_rounds(entry) - len(known))
         self._random.shuffle(due)
-        later = (self._min_rounds(entry) - len(self._visits[entry["key"]]) - 1 for entry in due)
-        self._due = self._done + len(due) + sum(max(0, rounds) for rounds in later)
-        return due
+        sittings = seated([entry for entry, times in due for _ in range(times)])
+        self._random.shuffle(sittings)
+        return sittings
 
     def progress(self) -> tuple[int, int]:
         """Visits that this run has made, and those that it knows it must make."""
         return self._done, self._due
 
-    def _is_due(self, entry: dict[str, Any], spread: float, least: float) -> bool:
-        visits = self._visits[entry["key"]]
+    def _is_due(
+        self, entry: dict[str, Any], visits: list[float], spread: float, least: float
+    ) -> bool:
         if len(visits) < self._min_rounds(entry):
             return True
-        if entry.get("trace") or len(visits) >= self._plan.max_rounds * self._times(entry):
+        if len(visits) >= self._most_rounds(entry):
             return False
         middle = median(visits)
         return middle * half_interval(visits, spread) > INTERVAL_GOAL * max(middle, least)
 
     def _min_rounds(self, entry: dict[str, Any]) -> int:
-        return 1 if entry.get("trace") else self._plan.min_rounds * self._times(entry)
+        return 1 if entry.get("trace") else self._plan.min_rounds * _times(entry)
 
-    @staticmethod
-    def _times(entry: dict[str, Any]) -> int:
-        """Whole networks are few, and all is judged by them: they are visited twice as often."""
-        return 2 if "parts" in entry else 1
+    def _most_rounds(self, entry: dict[str, Any]) -> int:
+        return 1 if entry.get("trace") else self._plan.max_rounds * _times(entry)
+
+
+def _times(entry: dict[str, Any]) -> int:
+    """Visits a round. Whole networks are few, and all is judged by them: they have two."""
+    return 2 if "parts" in entry and not entry.get("trace") else 1
+
+
+def seated(due: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Sittings of about equal size, no entry twice in one; what is timed alone sits by itself.
+
+    Of a kind that is rare, ``COMPANY`` at least sit together. Visits of the same entry stand next
+    to each other in ``due``, and so are dealt to two sittings.
+    """
+    alone = [[entry] for entry in due if entry.get("alone")]
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for entry in due:
+        if not entry.get("alone"):
+            kinds.setdefault(entry.get("kind", ""), []).append(entry)
+    number = -(-sum(map(len, kinds.values())) // SITTING)
+    sittings: list[dict[str, dict[str, Any]]] = [{} for _ in range(number)]
+    seat = 0
+    for kind, members in kinds.items():
+        tables = min(number, max(1, len(members) // COMPANY)) if kind else number
+        for index, entry in enumerate(members):
+            sittings[(seat + index % tables) % number][entry["key"]] = entry
+        seat += len(members) if tables == number else tables
+    return [list(sitting.values()) for sitting in sittings if sitting] + alone
+
+
+def at_usual_speed(visits: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """What each visit would have been at the machine's usual speed, by entry, in order of time.
+
+    The visits of a sitting, which have ``at_s`` in common, ran in turns: what slowed down most of
+    them was the machine. So a visit is taken for the product of its entry's latency and its
+    sitting's slowness, and both are found by medians in turns (Tukey's median polish), with the
+    reference network as one more entry of every sitting.
+    """
+    ordered = sorted(visits, key=lambda visit: (visit["at_s"], visit["key"]))
+    if not ordered:
+        return {}
+    keys = {key: index for index, key in enumerate(dict.fromkeys(v["key"] for v in ordered))}
+    entries = np.array([keys[visit["key"]] for visit in ordered])
+    _, first, sitting = np.unique(
+        [visit["at_s"] for visit in ordered], return_index=True, return_inverse=True
+    )
+    # Beside a single entry the reference finds its weights in the cache: there it is another entry.
+    references = len(keys) + (np.bincount(sitting) == 1)
+    reference = np.log([ordered[index]["reference_ms"] for index in first])
+    values = np.concatenate([np.log([visit["latency_ms"] for visit in ordered]), reference])
+    rows = np.concatenate([entries, references])
+    columns = np.concatenate([sitting, np.arange(len(first))])
+    slowness = reference - _medians(reference, references)[references]
+    for _ in range(POLISHES):
+        usual = _medians(values - slowness[columns], rows)
+        slowness = _medians(values - usual[rows], columns)
+        slowness -= np.median(slowness)
+    steady = np.exp(values - slowness[columns]).tolist()
+    found: dict[str, list[float]] = {key: [] for key in keys}
+    for visit, latency_ms in zip(ordered, steady, strict=False):
+        found[visit["key"]].append(latency_ms)
+    return found
+
+
+def _medians(values: NDArray[np.float64], groups: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The median of the values of each group 0, 1, …; NaN of a group that has none."""
+    counts = np.bincount(groups)
+    ordered = np.append(values[np.lexsort((values, groups))], np.nan)
+    starts = np.cumsum(counts) - counts
+    middles = starts + (counts - 1) // 2, starts + counts // 2
+    medians = (ordered[middles[0]] + ordered[middles[1]]) / 2
+    return np.where(counts > 0, medians, np.nan)
 
 
 def pooled_spread(entries: list[list[float]]) -> float:
@@ -406,10 +494,11 @@ def _are_cores(value: object) -> bool:
 def _checked_entry(entry: object) -> dict[str, Any]:
     if not isinstance(entry, dict):
         raise ValueError(f"an entry must be an object, but is {entry!r:.80}")
-    names = [entry.get("key"), entry.get("graph"), entry.get("role", "-")]
+    names = [entry.get("key"), entry.get("graph"), entry.get("role", "-"), entry.get("kind", "-")]
     if not _are_names(names + _list(entry.get("parts", [])) + _list(entry.get("boundaries", []))):
         raise ValueError(
-            f"key, graph, role, parts and boundaries must be names, but the entry is {entry!r:.200}"
+            "key, graph, role, kind, parts and boundaries must be names, but the entry is "
+            f"{entry!r:.200}"
         )
     _check_parts(entry)
     _integer({"weights_bytes": 0, **entry}, "weights_bytes", 0, MAX_WEIGHTS_BYTES)
@@ -652,7 +741,6 @@ _VISIT_NUMBERS = {
     "at_s": (0.0, 1e11),
 }
 _VISIT_OPTIONAL = {
-    "weights_bytes": (0, MAX_WEIGHTS_BYTES),
     "mhz": (0.0, 1e6),
     "celsius": (0.0, 1e3),
     "throttled": (0, 1e9),
@@ -746,7 +834,7 @@ def _printable(name: str) -> str:
 
 
 class OrtBench:
-    """Times graphs with onnxruntime, each run after one of the plan's reference network."""
+    """Times graphs with onnxruntime, in turns with the plan's reference network."""
 
     def __init__(self, plan: Plan, folder: Path, provider: str = CPU_PROVIDER) -> None:
         self.seconds_in_runs = 0.0
@@ -775,35 +863,36 @@ class OrtBench:
             for _ in range(self._plan.runs):
                 self._timed(self._reference)
 
-    def visit(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """A visit, repeated where the processor was slowed down for heat meanwhile."""
+    def sit(self, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """A sitting, repeated where the processor was slowed down for heat meanwhile."""
         for attempt in range(THROTTLE_TRIES):
             before = self._sensors.throttled()
-            line = self._visit(entry)
+            lines = self._sit(entries)
             throttled = self._sensors.throttled() - before
             if throttled <= 0:  # the count falls where a core is switched off
-                return line
+                return lines
             time.sleep(THROTTLE_PAUSE_SECONDS * 2**attempt)
-        return {**line, "throttled": throttled}
+        return [{**line, "throttled": throttled} for line in lines]
 
-    def _visit(self, entry: dict[str, Any]) -> dict[str, Any]:
-        samples: list[float] = []
-        references: list[float] = []
+    def _sit(self, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        turns = turns_of(entries, self._plan.runs, self._random)
+        seconds: list[float] = []
         gc.disable()
         try:
-            with _failures_of(entry):
-                run = self._runner(entry)
-                for index in range(self._plan.runs):
-                    # An entry alone has its weights in the cache, where no network has them.
-                    if index == 0 or not entry.get("alone"):
-                        references.append(self._timed(self._reference))
-                    samples.append(self._timed(run))
-                if entry.get("alone"):
-                    references.append(self._timed(self._reference))
-                extra = {"ops": self._trace(entry)} if entry.get("trace") else {}
+            runs = [self._run_of(entry) for entry in entries]
+            for turn in turns:
+                with _failures_of(self._plan.reference if turn < 0 else entries[turn]):
+                    seconds.append(self._timed(self._reference if turn < 0 else runs[turn]))
+            traces = [{"ops": self._trace(e)} if e.get("trace") else {} for e in entries]
         finally:
             gc.enable()
-        return visit_line(entry, samples, references) | extra | self._sensors.readings()
+        lines = visit_lines(entries, turns, seconds)
+        readings = self._sensors.readings()
+        return [line | trace | readings for line, trace in zip(lines, traces, strict=True)]
+
+    def _run_of(self, entry: dict[str, Any]) -> Callable[[], object]:
+        with _failures_of(entry):
+            return self._runner(entry)
 
     def _timed(self, run: Callable[[], object]) -> float:
         """The seconds of one run."""
@@ -849,9 +938,10 @@ class OrtBench:
         options.enable_profiling = True
         options.profile_file_prefix = str(self._folder / "trace")
         session, run = self._session(entry, options)
-        for _ in range(TRACE_RUNS):
-            self._timed(self._reference)
-            self._timed(run)
+        with _failures_of(entry):
+            for _ in range(TRACE_RUNS):
+                self._timed(self._reference)
+                self._timed(run)
         file = Path(session.end_profiling())
         events = json.loads(file.read_text(encoding="utf-8"))
         file.unlink()
@@ -861,30 +951,59 @@ class OrtBench:
             if event.get("cat") == "Node" and name.endswith("_kernel_time"):
                 node = name.removesuffix("_kernel_time"), str(event["args"]["op_name"])
                 kernels.setdefault(node, []).append(event["dur"])
-        return [[*node, 1e-3 * lower_quartile(times)] for node, times in kernels.items()]
+        return [[*node, 1e-3 * undisturbed(times)] for node, times in kernels.items()]
 
 
-_COPIED = ("role", "weights_bytes", "parts", "boundaries")
+_COPIED = ("role", "parts", "boundaries")
 
 
-def visit_line(
-    entry: dict[str, Any], samples: list[float], references: list[float]
-) -> dict[str, Any]:
-    """A line for the table, of the seconds that runs of the entry and of the reference took."""
-    return {
-        "key": entry["key"],
-        "latency_ms": 1e3 * lower_quartile(samples),
-        "median_ms": 1e3 * median(samples),
-        "runs": len(samples),
-        "reference_ms": 1e3 * lower_quartile(references),
-        "at_s": round(time.time(), 3),
-        **{name: entry[name] for name in _COPIED if name in entry},
-    }
+def turns_of(entries: Sequence[dict[str, Any]], runs: int, rng: np.random.Generator) -> list[int]:
+    """Whose turn it is, run by run: an entry's place in the sitting, or ``REFERENCE``.
+
+    In each of ``runs`` cycles the reference comes first, then every entry, in random order but that
+    those of a kind follow each other: in a network too a block comes after others like it, and
+    finds their code in the cache. The runs of an entry that is timed alone follow each other: it
+    has its weights in the cache, where no network has them.
+    """
+    if entries[0].get("alone"):
+        return [REFERENCE, *[0] * runs, REFERENCE]
+    kinds: dict[object, list[int]] = {}
+    for index, entry in enumerate(entries):
+        kinds.setdefault(entry.get("kind", index), []).append(index)
+    places = list(kinds.values())
+    turns: list[int] = []
+    for _ in range(runs):
+        turns.append(REFERENCE)
+        for place in rng.permutation(len(places)):
+            turns += rng.permutation(places[place]).tolist()
+    return turns
 
 
-def lower_quartile(values: list[float]) -> float:
-    """What a run takes where little else happens on the machine; medians drift more."""
-    return quantiles(values, n=4, method="inclusive")[0] if len(values) > 1 else values[0]
+def visit_lines(
+    entries: Sequence[dict[str, Any]], turns: Sequence[int], seconds: Sequence[float]
+) -> list[dict[str, Any]]:
+    """The lines of a sitting, of the seconds that each turn took."""
+    took: dict[int, list[float]] = {}
+    for turn, value in zip(turns, seconds, strict=True):
+        took.setdefault(turn, []).append(value)
+    reference_ms, at_s = 1e3 * undisturbed(took[REFERENCE]), round(time.time(), 3)
+    return [
+        {
+            "key": entry["key"],
+            "latency_ms": 1e3 * undisturbed(took[index]),
+            "median_ms": 1e3 * median(took[index]),
+            "runs": len(took[index]),
+            "reference_ms": reference_ms,
+            "at_s": at_s,
+            **{name: entry[name] for name in _COPIED if name in entry},
+        }
+        for index, entry in enumerate(entries)
+    ]
+
+
+def undisturbed(values: Sequence[float]) -> float:
+    """What a run takes where little else happens: the mean of the fastest third."""
+    return fmean(sorted(values)[: max(1, round(len(values) / 3))])
 
 
 def pin(cores: list[int]) -> None:

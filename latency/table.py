@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from latency.context import After, walk_in_context
-from latency.correction import Added, Correction, fit_correction
-from latency.drift import corrected
 from latency.fidelity import Fidelity, fidelity
 from latency.keys import block_key, boundary_key
 from latency.plan import CALIBRATION, VALIDATION
 from latency.profile import (
     ProfileError,
+    at_usual_speed,
     difference,
     half_interval,
     parse_table,
@@ -34,8 +33,9 @@ from search_spaces.shapes import TensorShape
 
 PS_PER_MS = 1e9
 FARTHEST = 2.0
+TINY_MS = 1e-9
 PLAUSIBLE_SCALE = 0.2, 5.0
-"""Whole networks over the sum of their blocks, but for what their weights take."""
+"""Whole networks over the sum of their blocks."""
 
 
 class TableError(ValueError):
@@ -52,14 +52,13 @@ class Entry:
 
     Attributes:
         latency_ms: of a run where little else happens, at the machine's usual speed: ``usual`` of
-            the visits' lower quartiles.
+            the visits.
         median_ms: median over the visits of their medians: what the clock said, drift and all.
         interval: half the 95 % interval of ``latency_ms``, relative.
         rounds: how many visits.
         runs: how many timed runs in all of them.
         drift: the reference's slowest visit beside this entry over its fastest.
         reference_ms: the reference network's latency beside it, median of the visits.
-        weights_bytes: of its weights.
         parts, boundaries: of a whole network: the keys that a prediction adds and subtracts.
         role: of a whole network: what it was measured for.
         halves_ms: the latency of the earlier and of the later half of the visits.
@@ -74,7 +73,6 @@ class Entry:
     runs: int
     drift: float
     reference_ms: float
-    weights_bytes: int = 0
     parts: tuple[str, ...] = ()
     boundaries: tuple[str, ...] = ()
     role: str = ""
@@ -155,20 +153,23 @@ class LatencyTable:
         return median(entry.reference_ms for entry in blocks or self._entries.values())
 
     @cached_property
-    def correction(self) -> Correction:
-        """Fitted on the networks that were measured for calibration; none where there are none."""
+    def scale(self) -> float:
+        """Whole networks over the sum of their blocks: the median of those for calibration, or 1.
+
+        Raises:
+            TableError: it is none that blocks measured in their places could have.
+        """
         networks = self._whole_networks(CALIBRATION)
-        correction = fit_correction(
-            [self._sum(network) for network in networks],
-            [network.latency_ms for network in networks],
-        )
+        if not networks:
+            return 1.0
+        scale = median(n.latency_ms / max(self._sum_ms(n), TINY_MS) for n in networks)
         low, high = PLAUSIBLE_SCALE
-        if not low <= correction.scale <= high:
+        if not low <= scale <= high:
             raise TableError(
-                f"{self.source} predicts nothing: its whole networks take {correction.scale:.3g} "
+                f"{self.source} predicts nothing: its whole networks take {scale:.3g} "
                 "times the sum of their blocks; measure anew under another file name"
             )
-        return correction
+        return scale
 
     def validation(self) -> Validation | None:
         """How well the networks that are there for it are predicted; None where none are."""
@@ -178,7 +179,7 @@ class LatencyTable:
             return None
         return Validation(
             prediction=fidelity(
-                [predicted_ms(self, entry) for entry in networks],
+                [self.predicted_ms(entry) for entry in networks],
                 [entry.latency_ms for entry in networks],
             ),
             noise=fidelity([early for early, _ in halves], [late for _, late in halves]),
@@ -187,8 +188,8 @@ class LatencyTable:
     def block_cost_ps(self, block: Block, input_shape: TensorShape, after: After) -> int:
         """What the block adds to a network, in picoseconds: a sum of integers is exact."""
         boundary = None if after is After.IMAGE else boundary_key(input_shape, after)
-        added = self._added(block_key(block, input_shape, after), boundary)
-        return round(self.correction.apply(added) * PS_PER_MS)
+        added_ms = self._added_ms(block_key(block, input_shape, after), boundary)
+        return round(self.scale * added_ms * PS_PER_MS)
 
     def network_latency_ms(self, architecture: Architecture) -> float:
         """The predicted latency of a whole network, end to end."""
@@ -201,20 +202,23 @@ class LatencyTable:
             if entry.role == role and all(key in self for key in entry.parts + entry.boundaries)
         ]
 
-    def _sum(self, network: Entry) -> Added:
-        """What a whole network's blocks add up to, before the correction."""
-        added = map(self._added, network.parts, (None, *network.boundaries))
-        latencies, weights = zip(*added, strict=True)
-        return sum(latencies), sum(weights)
+    def predicted_ms(self, network: Entry) -> float:
+        """What the blocks say of a whole network that was measured end to end.
 
-    def _added(self, key: str, boundary: str | None) -> Added:
-        """What a block adds to a network: milliseconds, and megabytes of weights."""
-        entry = self.entry(key)
-        if boundary is None:
-            return entry.latency_ms, entry.weights_bytes / 1e6
-        stubs = self.entry(boundary)
-        weights_mb = (entry.weights_bytes - stubs.weights_bytes) / 1e6
-        return max(0.0, entry.latency_ms - stubs.latency_ms), max(0.0, weights_mb)
+        Raises:
+            MissingEntryError: the table lacks one of the blocks.
+            TableError: the table predicts nothing.
+        """
+        return self.scale * self._sum_ms(network)
+
+    def _sum_ms(self, network: Entry) -> float:
+        """What a whole network's blocks add up to."""
+        return sum(map(self._added_ms, network.parts, (None, *network.boundaries)))
+
+    def _added_ms(self, key: str, boundary: str | None) -> float:
+        """What a block adds to a network: less the stubs that it was timed between."""
+        stubs_ms = 0.0 if boundary is None else self.entry(boundary).latency_ms
+        return max(0.0, self.entry(key).latency_ms - stubs_ms)
 
 
 def read_visits(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -237,20 +241,13 @@ def read_visits(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def aggregate(visits: Iterable[Mapping[str, Any]]) -> list[Entry]:
     """A table's lines, in any order → its entries, in the order of their first visits."""
+    visits = sorted(visits, key=lambda visit: (visit["at_s"], visit["key"]))
     by_key: dict[str, list[Mapping[str, Any]]] = {}
-    for visit in sorted(visits, key=lambda visit: (visit["at_s"], visit["key"])):
+    for visit in visits:
         by_key.setdefault(visit["key"], []).append(visit)
-    groups = list(by_key.values())
-    latencies = corrected(
-        [[visit["latency_ms"] for visit in group] for group in groups],
-        [[visit["reference_ms"] for visit in group] for group in groups],
-        is_block=["parts" not in group[0] for group in groups],
-    )
-    spread = pooled_spread([values.tolist() for values in latencies])
-    return [
-        _entry(group, values.tolist(), spread)
-        for group, values in zip(groups, latencies, strict=True)
-    ]
+    latencies = at_usual_speed(visits)
+    spread = pooled_spread(list(latencies.values()))
+    return [_entry(group, latencies[key], spread) for key, group in by_key.items()]
 
 
 def usual(latencies: Sequence[float], spread: float) -> float:
@@ -265,37 +262,26 @@ def usual(latencies: Sequence[float], spread: float) -> float:
     return float(np.exp(np.clip(logarithms, middle - reach, middle + reach).mean()))
 
 
-def _entry(visits: Sequence[Mapping[str, Any]], latencies: Sequence[float], spread: float) -> Entry:
+def _entry(visits: Sequence[Mapping[str, Any]], latencies: list[float], spread: float) -> Entry:
     last, middle = visits[-1], len(latencies) // 2
     references = [visit["reference_ms"] for visit in visits]
     return Entry(
         key=last["key"],
         latency_ms=usual(latencies, spread),
         median_ms=median(visit["median_ms"] for visit in visits),
-        interval=half_interval(list(latencies), spread),
+        interval=half_interval(latencies, spread),
         rounds=len(visits),
         runs=sum(int(visit["runs"]) for visit in visits),
         drift=max(references) / min(references),
         reference_ms=median(references),
         parts=tuple(last.get("parts", ())),
         boundaries=tuple(last.get("boundaries", ())),
-        weights_bytes=int(last.get("weights_bytes", 0)),
         role=last.get("role", ""),
         halves_ms=(usual(latencies[:middle], spread), usual(latencies[middle:], spread))
         if middle
         else None,
         ops=next((tuple(map(tuple, visit["ops"])) for visit in visits if "ops" in visit), ()),
     )
-
-
-def predicted_ms(table: LatencyTable, network: Entry) -> float:
-    """What the table's blocks say of a whole network that was measured end to end.
-
-    Raises:
-        MissingEntryError: the table lacks one of the blocks.
-        TableError: the table predicts nothing.
-    """
-    return table.correction.apply(table._sum(network))
 
 
 if __name__ == "__main__":

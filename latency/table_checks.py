@@ -7,7 +7,7 @@ from typing import Any
 from latency.fidelity import Fidelity, fidelity
 from latency.keys import network_key
 from latency.plan import MeasureSettings, reference_network
-from latency.table import PLAUSIBLE_SCALE, Entry, LatencyTable, TableError, predicted_ms
+from latency.table import PLAUSIBLE_SCALE, Entry, LatencyTable, TableError
 
 PLAUSIBLE_FACTOR = 10.0
 """No visit may be further from the usual one."""
@@ -86,7 +86,7 @@ def check_networks(table: LatencyTable) -> Fidelity:
             f"{table.source} holds no whole network with all of its blocks, so that nothing shows "
             "whether its figures add up; run profile.py again, it goes on where it stopped"
         )
-    predicted = [predicted_ms(table, network) for network in networks]
+    predicted = [table.predicted_ms(network) for network in networks]
     measured = [network.latency_ms for network in networks]
     factors = [a / b for a, b in zip(measured, predicted, strict=True)]
     usual = median(factors)

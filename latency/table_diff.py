@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency.fidelity import fidelity
-from latency.table import Entry, LatencyTable, predicted_ms
+from latency.table import Entry, LatencyTable
 from latency.table_checks import complete_networks
 from latency.table_report import aligned, flat_header, kind_of, printable
 
@@ -166,5 +166,5 @@ def _predicted(table: LatencyTable, network: Entry) -> _Figure:
     """A network's prediction; the intervals of its blocks are taken for independent."""
     entries = map(table.entry, network.parts + network.boundaries)
     half_ms = hypot(*(entry.latency_ms * entry.interval for entry in entries))
-    latency_ms = predicted_ms(table, network)
-    return latency_ms, table.correction.scale * half_ms / latency_ms
+    latency_ms = table.predicted_ms(network)
+    return latency_ms, table.scale * half_ms / latency_ms

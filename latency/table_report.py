@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from latency.correction import Correction
 from latency.plan import CALIBRATION
 from latency.profile import pooled_spread
 from latency.table import Entry, LatencyTable, TableError
@@ -58,7 +57,7 @@ def _network_facts(table: LatencyTable) -> dict[str, str]:
     networks = ", ".join(f"{n} {printable(role)}" for role, n in roles.items()) or "none"
     try:
         fitted = sum(1 for entry in complete_networks(table) if entry.role == CALIBRATION)
-        facts = {"scale": _correction(table.correction, fitted)}
+        facts = {"scale": _scale(table.scale, fitted)}
         validation = table.validation()
     except TableError as error:
         return {"networks": networks, "scale": str(error)}
@@ -67,13 +66,10 @@ def _network_facts(table: LatencyTable) -> dict[str, str]:
     return {"networks": networks, **facts}
 
 
-def _correction(correction: Correction, fitted: int) -> str:
+def _scale(scale: float, fitted: int) -> str:
     if not fitted:
         return "1, there is no network to fit it on"
-    return (
-        f"{correction.scale:.4f}, and {correction.ms_per_mb:.4f} ms a megabyte of weights; fitted "
-        f"on {fitted} networks"
-    )
+    return f"{scale:.4f}, fitted on {fitted} networks"
 
 
 def _extremes(title: str, entries: Sequence[Entry]) -> list[str]:

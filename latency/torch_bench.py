@@ -7,16 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from latency.onnx_to_torch import TorchGraph
 from latency.profile import (
+    REFERENCE,
     THROTTLE_PAUSE_SECONDS,
     THROTTLE_TRIES,
     Plan,
     ProfileError,
     pin,
-    visit_line,
+    turns_of,
+    visit_lines,
 )
 
 LEAD_RUNS = 3
@@ -57,7 +60,7 @@ class Accelerator(Protocol):
 
 
 class TorchBench:
-    """Times graphs with torch, each run after one of the plan's reference network.
+    """Times graphs with torch, in turns with the plan's reference network.
 
     Raises:
         ProfileError: torch does not run graphs of the plan's precision.
@@ -70,6 +73,7 @@ class TorchBench:
                 f"plan's is {plan.precision}; plan with one of these, or measure with onnxruntime"
             )
         self.seconds_in_runs = 0.0
+        self._random = np.random.default_rng(0)
         self._plan = plan
         self._accelerator = accelerator
         self._layout = LAYOUTS[plan.precision]
@@ -90,33 +94,31 @@ class TorchBench:
             while self.seconds_in_runs < WARM_UP_SECONDS:
                 self._seconds([self._reference] * self._plan.runs)
 
-    def visit(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """A visit, repeated where the GPU was slowed down for heat at its end."""
+    def sit(self, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """A sitting, repeated where the GPU was slowed down for heat at its end."""
         for attempt in range(THROTTLE_TRIES):
-            line = self._visit(entry)
+            lines = self._sit(entries)
             if not self._accelerator.throttled():
-                return line
+                return lines
             time.sleep(THROTTLE_PAUSE_SECONDS * 2**attempt)
-        return {**line, "throttled": 1}
+        return [{**line, "throttled": 1} for line in lines]
 
-    def _visit(self, entry: dict[str, Any]) -> dict[str, Any]:
-        reference, count = self._reference, self._plan.runs
+    def _sit(self, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        turns = turns_of(entries, self._plan.runs, self._random)
         gc.disable()
         try:
-            with _failures_of(entry):
-                run = self._prepared(entry)
-                # An entry alone has its weights in the cache, where no network has them.
-                if entry.get("alone"):
-                    runs = [reference, *[run] * count, reference]
-                else:
-                    runs = [reference, run] * count
-                seconds = self._seconds([reference] * LEAD_RUNS + runs)[LEAD_RUNS:]
+            runs = {REFERENCE: self._reference}
+            for index, entry in enumerate(entries):
+                with _failures_of(entry):
+                    runs[index] = self._prepared(entry)
+            # What fails on the GPU is told late, and not by whom.
+            with _failures_of(entries[0]):
+                queue = [self._reference] * LEAD_RUNS + [runs[turn] for turn in turns]
+                seconds = self._seconds(queue)[LEAD_RUNS:]
         finally:
             gc.enable()
-        timed = list(zip(runs, seconds, strict=True))
-        samples = [took for which, took in timed if which is run]
-        references = [took for which, took in timed if which is reference]
-        return visit_line(entry, samples, references) | self._accelerator.readings()
+        readings = self._accelerator.readings()
+        return [line | readings for line in visit_lines(entries, turns, seconds)]
 
     def _seconds(self, runs: Sequence[Run]) -> list[float]:
         # The clock of a GPU ticks every half microsecond.

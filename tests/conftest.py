@@ -159,11 +159,11 @@ class FakeDevice:
     def __init__(
         self,
         cost_ms: Callable[[Record], float] | None = None,
-        reference_ms: float = 1.0,
+        slowness: float = 1.0,
         **described: Any,
     ) -> None:
         self.asked: list[set[str]] = []
-        self.reference_ms = reference_ms
+        self._slowness = slowness
         self._cost_ms = cost_ms or _usual_cost_ms
         self._described = described
 
@@ -183,8 +183,9 @@ class FakeDevice:
                 ]
                 for number, entry in missing:
                     fields = {n: entry[n] for n in ("role", "parts", "boundaries") if n in entry}
-                    visit = _visit(entry["key"], self._cost_ms(entry), float(number), **fields)
-                    visit["reference_ms"] = self.reference_ms
+                    latency_ms = self._slowness * self._cost_ms(entry)
+                    visit = _visit(entry["key"], latency_ms, float(number), **fields)
+                    visit["reference_ms"] = self._slowness
                     file.write(json.dumps(visit).encode() + b"\n")
                 self.asked.append({entry["key"] for _, entry in missing})
         on_progress(len(missing), len(missing))
@@ -198,7 +199,7 @@ def _usual_cost_ms(entry: Record) -> float:
 
 @pytest.fixture(scope="session")
 def make_device() -> Callable[..., FakeDevice]:
-    """``make_device(reference_ms=2.0, runtime="other")``: a device of our own making."""
+    """``make_device(slowness=2.0, runtime="other")``: a device of our own making."""
     return FakeDevice
 
 

@@ -25,7 +25,7 @@ from search_spaces.shapes import TensorShape
 
 REPOSITORY = Path(__file__).parents[2]
 KILLS = 20
-ROUNDS = 30
+ROUNDS = 200
 SHAPE, AFTER = TensorShape(4, 8, 8), After.CONV
 STEPS: list[tuple[Block, TensorShape, After]] = [
     (ConvNormAct(out_channels=channels, kernel=3), SHAPE, AFTER) for channels in range(1, 5)

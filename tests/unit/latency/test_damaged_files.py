@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from latency.profile import Plan, ProfileError, open_table
 from latency.table import LatencyTable, TableError, read_visits
 
-HEADER: dict[str, object] = {"format": "chronas-latency-table", "version": 2, "threads": 1}
+HEADER: dict[str, object] = {"format": "chronas-latency-table", "version": 3, "threads": 1}
 
 
 def _record(key: str, latency_ms: float, at_s: float, **fields: object) -> dict[str, object]:

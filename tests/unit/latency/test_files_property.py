@@ -9,7 +9,7 @@ import sys
 import tempfile
 import tracemalloc
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count, product
 from pathlib import Path
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from latency import profile
 from latency.keys import network_boundaries, network_key, network_keys
-from latency.profile import Plan, ProfileError, open_table, parse_table, visit_line
+from latency.profile import REFERENCE, Plan, ProfileError, open_table, parse_table, visit_lines
 from latency.table import LatencyTable, MissingEntryError, TableError
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import ClassifierHead, ConvNormAct
@@ -64,7 +64,6 @@ def lines(make_visit: Callable[..., Record], header: Record) -> Lines:
             "role": "calibration" if number < 8 else "validation",
             "parts": network_keys(network),
             "boundaries": network_boundaries(network),
-            "weights_bytes": 1000 * number,
         }
         entries.append((network_key(network), 0.6 + 0.03 * number, fields))
     visits = [
@@ -371,10 +370,12 @@ class _Bench:
     def warm_up(self) -> None:
         self._plan.graph(self._plan.reference)
 
-    def visit(self, entry: Record) -> Record:
-        (self._folder / "graph.onnx").write_bytes(self._plan.graph(entry))
-        line = visit_line(entry, [0.001, 0.002, 0.001], [0.01])
-        return line | {"at_s": float(next(self._seconds))}
+    def sit(self, entries: Sequence[Record]) -> list[Record]:
+        for entry in entries:
+            (self._folder / "graph.onnx").write_bytes(self._plan.graph(entry))
+        turns = [REFERENCE, *range(len(entries))] * 2
+        lines = visit_lines(entries, turns, [0.001] * len(turns))
+        return [line | {"at_s": float(next(self._seconds))} for line in lines]
 
 
 _written: list[str] | None = None

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from latency.guideline_graphs import GUIDELINES, SCALES
 from latency.guideline_verdict import Outcome
 from latency.guidelines import main, measure_guidelines, report, result_lines
 from latency.plan import MeasureSettings, Progress, no_progress
-from latency.profile import Plan, profile, visit_line
+from latency.profile import REFERENCE, Plan, profile, visit_lines
 
 DESCRIBED = {"device": {"cpu": "fake"}, "runtime": "fake", "runtime_version": "1", "provider": "x"}
 STUBS_MS = 0.5
@@ -33,13 +33,16 @@ class FakeBench:
     def warm_up(self) -> None:
         pass
 
-    def visit(self, entry: dict[str, Any]) -> dict[str, Any]:
-        self.visited.append(entry["key"])
-        milliseconds = STUBS_MS
-        if entry["key"].startswith("guideline"):
-            milliseconds += self._latency_ms(entry["key"])
-        line = visit_line(entry, [1e-3 * milliseconds] * 3, [1e-3, 1e-3])
-        return {**line, "at_s": float(len(self.visited))}
+    def sit(self, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        self.visited += [entry["key"] for entry in entries]
+        turns = [REFERENCE, *range(len(entries))] * 3
+        took = {REFERENCE: 1e-3}
+        for index, entry in enumerate(entries):
+            took[index] = 1e-3 * STUBS_MS
+            if entry["key"].startswith("guideline"):
+                took[index] += 1e-3 * self._latency_ms(entry["key"])
+        lines = visit_lines(entries, turns, [took[turn] for turn in turns])
+        return [{**line, "at_s": float(len(self.visited))} for line in lines]
 
 
 class FakeDevice:

@@ -43,7 +43,7 @@ def test_only_what_the_table_lacks_is_measured(tmp_path: Path, make_device: Make
     assert device.asked == [KEYS]
     assert len(table) == 4
     # 1 ms of the first block, 1 − 0.25 of the head; the network takes 2.
-    assert table.correction.scale == pytest.approx(2 / 1.75)
+    assert table.scale == pytest.approx(2 / 1.75)
     assert len(_ensure(device, path)) == 4
     assert len(device.asked) == 1
     head = network_keys(NETWORK)[-1]
@@ -101,7 +101,7 @@ def test_a_whole_table_of_other_circumstances_is_refused_all_the_same(
 
 
 @pytest.mark.parametrize(
-    ("reference_ms", "said"),
+    ("slowness", "said"),
     [
         (1.14, []),
         (0.86, []),
@@ -110,13 +110,13 @@ def test_a_whole_table_of_other_circumstances_is_refused_all_the_same(
     ],
 )
 def test_a_machine_that_is_no_longer_as_fast_as_its_table_is_told_of(
-    tmp_path: Path, make_device: MakeDevice, reference_ms: float, said: list[str]
+    tmp_path: Path, make_device: MakeDevice, slowness: float, said: list[str]
 ) -> None:
     path, warnings = tmp_path / "table.jsonl", list[str]()
     _ensure(make_device(), path, warn=warnings.append)
     assert warnings == []  # it has only just been measured
     held = path.read_bytes()
-    _ensure(make_device(reference_ms=reference_ms), path, warn=warnings.append)
+    _ensure(make_device(slowness=slowness), path, warn=warnings.append)
     assert [warning[: len(text)] for warning, text in zip(warnings, said, strict=True)] == said
     assert path.read_bytes() == held
 

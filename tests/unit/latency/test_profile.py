@@ -18,7 +18,7 @@ from latency.table import LatencyTable
 
 MakePlan = Callable[..., Path]
 Record = dict[str, Any]
-HEADER: Record = {"format": "chronas-latency-table", "version": 2, "threads": 1}
+HEADER: Record = {"format": "chronas-latency-table", "version": 3, "threads": 1}
 HEADER_LINE = json.dumps(HEADER).encode() + b"\n"
 VISIT: Record = {"key": "a", "latency_ms": 1.5, "median_ms": 1.6, "reference_ms": 2.0}
 VISIT |= {"runs": 3, "at_s": 7.0}
@@ -59,7 +59,7 @@ def test_a_torn_last_line_is_cut_off_and_the_visits_before_it_are_known(tmp_path
         (b"a photograph without a line break", "is no latency table"),
         (b"a\nletter\nhalf a li", "line 1: "),
         (b'{"format": "chronas-plan"}\nx', "line 1: no header of a latency table"),
-        (HEADER_LINE.replace(b'"version": 2', b'"version": 1') + b"x", "line 1: no header"),
+        (HEADER_LINE.replace(b'"version": 3', b'"version": 1') + b"x", "line 1: no header"),
         (HEADER_LINE.replace(b'"threads": 1', b'"threads": 4') + b"x", "threads is 4 there and 1"),
         (HEADER_LINE.replace(b"{", b'{"more": 1, ') + b"x", "more is 1 there and None here"),
         (HEADER_LINE.replace(b"{", b'{"a\\n\\"b": 1, ') + b"x", r'a\\n"b is 1 there'),
@@ -118,7 +118,7 @@ def test_the_header_says_where_and_how_the_table_was_measured(
     header = LatencyTable.load(table).header
     assert header == {
         "format": "chronas-latency-table",
-        "version": 2,
+        "version": 3,
         **describe(),
         "threads": 2,
         "spinning": False,

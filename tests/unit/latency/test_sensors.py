@@ -83,7 +83,7 @@ def test_the_governor_is_part_of_the_device(sysfs: Path, monkeypatch: pytest.Mon
     ],
     ids=["cool", "once", "twice", "always", "a core is switched off"],
 )
-def test_a_visit_in_which_the_processor_is_slowed_down_for_heat_is_repeated_after_a_pause(
+def test_a_sitting_in_which_the_processor_is_slowed_down_for_heat_is_repeated_after_a_pause(
     small_plan: Path,
     sysfs: Path,
     tmp_path: Path,
@@ -104,9 +104,10 @@ def test_a_visit_in_which_the_processor_is_slowed_down_for_heat_is_repeated_afte
     monkeypatch.setattr(Sensors, "throttled", throttled)
     monkeypatch.setattr(profile, "Sensors", partial(Sensors, sysfs))
     monkeypatch.setattr(time, "sleep", slept.append)
-    monkeypatch.setattr(OrtBench, "_visit", lambda _, entry: {"key": entry["key"]})
+    monkeypatch.setattr(OrtBench, "_sit", lambda _, entries: [{"key": e["key"]} for e in entries])
     with Plan(small_plan) as plan:
-        assert OrtBench(plan, tmp_path).visit({"key": "a"}) == {"key": "a", **line}
+        lines = OrtBench(plan, tmp_path).sit([{"key": "a"}, {"key": "b"}])
+    assert lines == [{"key": "a", **line}, {"key": "b", **line}]
     assert slept == pauses
     assert list(readings) == []
 
@@ -121,7 +122,7 @@ def test_readings_stand_in_the_table(
 
 
 @pytest.mark.parametrize(("alone", "order"), [(False, "RERERE"), (True, "REEER")])
-def test_every_run_follows_one_of_the_reference_except_where_an_entry_is_alone(
+def test_entries_run_in_turns_with_the_reference_except_where_one_is_alone(
     bent_plan: MakePlan,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -137,7 +138,7 @@ def test_every_run_follows_one_of_the_reference_except_where_an_entry_is_alone(
         bench = OrtBench(plan, tmp_path)
         bench.warm_up()
         ran.clear()
-        line = bench.visit(plan.entries[0])
+        (line,) = bench.sit(plan.entries)
     assert "".join(ran) == order
     assert line["runs"] == 3
     assert bench.seconds_in_runs > 0

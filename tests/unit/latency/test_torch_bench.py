@@ -88,7 +88,8 @@ def make_bench(tmp_path: Path) -> Iterator[Callable[..., TorchBench]]:
 
 def visit(bench: TorchBench) -> dict[str, Any]:
     bench.warm_up()
-    return bench.visit(bench._plan.entries[0])
+    (line,) = bench.sit(bench._plan.entries)
+    return line
 
 
 def test_a_plan_becomes_a_table_under_the_description(small_plan: Path, tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_a_plan_becomes_a_table_under_the_description(small_plan: Path, tmp_path
     assert path.read_bytes() == before
 
 
-def test_each_run_follows_one_of_the_reference(make_bench: Callable[..., TorchBench]) -> None:
+def test_entries_run_in_turns_with_the_reference(make_bench: Callable[..., TorchBench]) -> None:
     accelerator = CpuAccelerator()
     line = visit(make_bench(accelerator))
     assert accelerator.batches[-1] == ["reference"] * LEAD_RUNS + ["reference", "entry"] * 3
@@ -162,7 +163,7 @@ def test_the_layout_follows_the_precision(
     ("throttled", "visits", "marked"),
     [([True, False], 2, False), ([True] * 9, 3, True), ([False], 1, False)],
 )
-def test_a_visit_of_a_throttled_gpu_is_repeated_and_marked_in_the_end(
+def test_a_sitting_of_a_throttled_gpu_is_repeated_and_marked_in_the_end(
     make_bench: Callable[..., TorchBench],
     monkeypatch: pytest.MonkeyPatch,
     throttled: list[bool],
