@@ -1,19 +1,18 @@
 """All methods on the same networks, as they are and corrected."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.fidelity_methods import METHODS, Method, Reading
 from latency.context import walk_in_context
-from latency.correction import Added, Correction, fit_correction
 from latency.fidelity import Fidelity, fidelity
 from latency.keys import network_key
 from latency.reach import Step
 from latency.table import LatencyTable
 from search_spaces.architecture import Architecture
 
-UNFITTED, SCALE, SCALE_AND_WEIGHTS = "none", "scale", "scale+weights"
+UNFITTED, SCALE = "none", "scale"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +22,12 @@ class Outcome:
     Attributes:
         predicted_ms: of the held-out networks, in order.
         entries: graphs that the method times, those of the calibration networks' blocks among them.
-        seconds: what their visits took.
+        seconds: what their timed runs took.
     """
 
     method: str
     fit: str
-    correction: Correction
+    scale: float
     fidelity: Fidelity
     predicted_ms: tuple[float, ...]
     entries: int
@@ -43,7 +42,7 @@ class Comparison:
         names, measured_ms, early_ms, late_ms: of every held-out network: all its visits, and the
             earlier and the later half of them.
         noise: the earlier halves against the later.
-        network_seconds: what the visits of whole networks took.
+        network_seconds: what the timed runs of whole networks took.
     """
 
     names: tuple[str, ...]
@@ -97,18 +96,18 @@ def _outcomes(
     measured_ms: Mapping[Architecture, float],
     fitted_ms: Mapping[Architecture, float],
 ) -> list[Outcome]:
-    costs = {step: method.added(step, readings) for steps in walks.values() for step in steps}
-    sums = {network: _sum(costs[step] for step in steps) for network, steps in walks.items()}
-    fits = corrections([sums[network] for network in fitted_ms], [*fitted_ms.values()])
+    costs = {step: method.added_ms(step, readings) for steps in walks.values() for step in steps}
+    sums = {network: sum(costs[step] for step in steps) for network, steps in walks.items()}
+    ratios = [latency_ms / sums[network] for network, latency_ms in fitted_ms.items()]
     keys = method.keys(costs)
     outcomes = []
-    for fit, correction in fits.items():
-        predicted_ms = tuple(correction.apply(sums[network]) for network in measured_ms)
+    for fit, scale in ((UNFITTED, 1.0), (SCALE, median(ratios))):
+        predicted_ms = tuple(scale * sums[network] for network in measured_ms)
         outcomes.append(
             Outcome(
                 method=method.name,
                 fit=fit,
-                correction=correction,
+                scale=scale,
                 fidelity=fidelity(predicted_ms, [*measured_ms.values()]),
                 predicted_ms=predicted_ms,
                 entries=len(keys),
@@ -116,20 +115,3 @@ def _outcomes(
             )
         )
     return outcomes
-
-
-def _sum(added: Iterable[Added]) -> Added:
-    latencies, weights = zip(*added, strict=True)
-    return sum(latencies), sum(weights)
-
-
-def corrections(sums: Sequence[Added], measured_ms: Sequence[float]) -> dict[str, Correction]:
-    """The fits by name: none, the median ratio, and scale and milliseconds per megabyte."""
-    ratios = [
-        measured / latency_ms for (latency_ms, _), measured in zip(sums, measured_ms, strict=True)
-    ]
-    return {
-        UNFITTED: Correction(),
-        SCALE: Correction(scale=median(ratios)),
-        SCALE_AND_WEIGHTS: fit_correction(sums, measured_ms),
-    }

@@ -4,15 +4,13 @@ Every way is a sum of *terms*, timed graphs with coefficients. Chained copies of
 instance, are one term and the block once is another: (T(1 + n copies) − T(1)) / n.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean, median
+from statistics import median
 from typing import Any, TypeAlias
 
 from latency.context import After, between_stubs, boundary
-from latency.correction import Added
 from latency.keys import alone_key, block_key, boundary_key
 from latency.plan import MeasureSettings, PlanEntry, graph_entry
 from latency.reach import Step
@@ -24,9 +22,6 @@ from search_spaces.shapes import TensorShape, output_shape
 
 COPIES = 4
 """That a chain has beside the first."""
-
-PAUSE_SECONDS = 30.0
-"""No visit takes as long: a table's lines that are further apart are of two runs of its plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,18 +53,16 @@ class Reading:
     """What was measured of a graph.
 
     Attributes:
-        latency_ms: median over the visits of their lower quartiles, at the machine's median speed.
+        latency_ms: what a table says: of undisturbed runs, at the machine's usual speed.
         median_ms: median over the visits of their medians: what the clock said, drift and all.
         bracketed_ms: median over the visits of latency ÷ that of the reference network before and
             after them, times the reference network's latency.
-        weights_mb: of its weights.
-        seconds: what all its visits took.
+        seconds: what all its timed runs took.
     """
 
     latency_ms: float
     median_ms: float
     bracketed_ms: float
-    weights_mb: float
     seconds: float
 
 
@@ -89,12 +82,10 @@ class Method:
     terms: Callable[[Step], Terms]
     figure: Callable[[Reading], float] = lambda reading: reading.latency_ms
 
-    def added(self, step: Step, readings: Mapping[str, Reading]) -> Added:
+    def added_ms(self, step: Step, readings: Mapping[str, Reading]) -> float:
         """What a block adds to a network."""
-        terms = [(readings[graph.key], factor) for graph, factor in self.terms(step)]
-        latency_ms = sum(factor * self.figure(reading) for reading, factor in terms)
-        weights_mb = sum(factor * reading.weights_mb for reading, factor in terms)
-        return max(0.0, latency_ms), max(0.0, weights_mb)
+        terms = ((readings[graph.key], factor) for graph, factor in self.terms(step))
+        return max(0.0, sum(factor * self.figure(reading) for reading, factor in terms))
 
     def keys(self, steps: Iterable[Step]) -> frozenset[str]:
         """Of all that it times for these blocks."""
@@ -111,15 +102,15 @@ def isolated_less_run(step: Step) -> Terms:
     return ((_bare(step), 1.0), (_EMPTY_RUN, -1.0))
 
 
-def isolated_cold(step: Step) -> Terms:
-    """The block by itself, each run after one of the reference network."""
+def isolated_in_turns(step: Step) -> Terms:
+    """The block by itself, in turns with others."""
     block, shape, _ = step
-    key = f"{alone_key(block, shape)}, after the reference"
+    key = f"{alone_key(block, shape)}, in turns"
     return ((Graph(key=key, lower=lambda: [lower_block(block, shape)]), 1.0),)
 
 
 def context(step: Step) -> Terms:
-    """The block between its stubs without these, each run after one of the reference network."""
+    """The block between its stubs without these, in turns with others."""
     _, shape, after = step
     block_graph = Graph(key=block_key(*step), lower=partial(between_stubs, *step))
     if after is After.IMAGE:
@@ -178,7 +169,7 @@ METHODS = (
     Method(name="isolated", terms=isolated, figure=lambda reading: reading.median_ms),
     Method(name="less_run", terms=isolated_less_run, figure=lambda reading: reading.median_ms),
     Method(name="bracketed", terms=isolated, figure=lambda reading: reading.bracketed_ms),
-    Method(name="cold", terms=isolated_cold),
+    Method(name="turns", terms=isolated_in_turns),
     Method(name="context_hot", terms=context_hot),
     Method(name="context", terms=context),
     Method(name="chained", terms=chained),
@@ -197,35 +188,18 @@ def graph_builders(
 
 def readings_of(table: LatencyTable, visits: Sequence[Mapping[str, Any]]) -> dict[str, Reading]:
     """What a table and its lines say of every graph, by key."""
-    seconds = visit_seconds(visits)
+    seconds: dict[str, float] = {}
     ratios: dict[str, list[float]] = {}
     for visit in visits:
-        ratios.setdefault(visit["key"], []).append(visit["latency_ms"] / visit["reference_ms"])
+        key, took = visit["key"], visit["runs"] * visit["median_ms"] / 1e3
+        seconds[key] = seconds.get(key, 0.0) + took
+        ratios.setdefault(key, []).append(visit["latency_ms"] / visit["reference_ms"])
     return {
         entry.key: Reading(
             latency_ms=entry.latency_ms,
             median_ms=entry.median_ms,
             bracketed_ms=median(ratios[entry.key]) * table.reference_ms,
-            weights_mb=entry.weights_bytes / 1e6,
             seconds=seconds[entry.key],
         )
         for entry in table.entries
     }
-
-
-def visit_seconds(visits: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """What the visits of each entry took, in the order of the file, sessions made and all.
-
-    A line is written when its visit is over, so a visit took what lies between two lines. Where
-    that is not known, at the beginning and after a pause, it took what the entry's others did.
-    """
-    counts: dict[str, int] = {}
-    known: dict[str, list[float]] = {}
-    before = -math.inf
-    for visit in visits:
-        key, now = visit["key"], visit["at_s"]
-        counts[key] = counts.get(key, 0) + 1
-        if now - before < PAUSE_SECONDS:
-            known.setdefault(key, []).append(now - before)
-        before = now
-    return {key: count * fmean(known.get(key, [0.0])) for key, count in counts.items()}

@@ -2,10 +2,9 @@
 
     python -m benchmarks.latency_fidelity --affinity 0 [--table FILE] [--out FOLDER] [--record]
 
-Blocks are timed alone, after the reference network, between stubs and in chains, by one plan in one
+Blocks are timed run after run and in turns, bare, between stubs and in chains, by one plan in one
 session, in random order; so are the whole networks that they are to predict. Every way is compared
-as it is, with a scale, and with a scale and milliseconds per megabyte of weights, both fitted on
-networks that no figure is computed on.
+as it is and with a scale, fitted on networks that no figure is computed on.
 """
 
 import argparse
@@ -22,7 +21,6 @@ from benchmarks.environment import append_row, environment_columns
 from benchmarks.fidelity_comparison import Comparison, compare
 from benchmarks.fidelity_methods import graph_builders, readings_of
 from latency.console import Terminal
-from latency.correction import MIN_NETWORKS
 from latency.fidelity import Fidelity
 from latency.files import write_whole
 from latency.measure import load_checked, run_plan
@@ -54,6 +52,9 @@ from search_spaces.spaces import SearchSpace
 
 NETWORKS = {"mobilenet_v3": 20, "mnasnet": 10}
 CALIBRATION_OF_A_SPACE = 12
+MIN_NETWORKS = 8
+"""For a scale to be fitted on."""
+
 PACKAGES = ("numpy", "onnx", "onnxruntime")
 
 
@@ -148,21 +149,20 @@ def fitted_networks(space: SearchSpace, count: int) -> list[Architecture]:
 
 def report_lines(comparison: Comparison) -> list[str]:
     """The comparison as a person reads it."""
-    columns = "{:<12} {:<14} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>6} {:>6} {:>7} {:>7}".format
+    columns = "{:<12} {:<6} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>6} {:>7} {:>7}".format
     lines = [
         f"{len(comparison.names)} networks, none of them fitted on:",
         "",
         columns("method", "fit", "MAPE", "±5 %", "±10 %", "rank", "bias", "worst",
-                "scale", "ms/MB", "entries", "seconds"),
-        columns("noise floor", "", *_percentages(comparison.noise), "", "", "", ""),
+                "scale", "entries", "seconds"),
+        columns("noise floor", "", *_percentages(comparison.noise), "", "", ""),
     ]  # fmt: skip
     lines += [
         columns(
             outcome.method,
             outcome.fit,
             *_percentages(outcome.fidelity),
-            f"{outcome.correction.scale:.3f}",
-            f"{outcome.correction.ms_per_mb:.3f}",
+            f"{outcome.scale:.3f}",
             outcome.entries,
             f"{outcome.seconds:.0f}",
         )
@@ -184,10 +184,9 @@ def _percentages(found: Fidelity) -> list[str]:
 
 def method_rows(comparison: Comparison) -> list[dict[str, str]]:
     """A row a method and fit; the first is the noise floor."""
-    rows = [_row("noise_floor", "", comparison.noise, ("", "", "", ""))]
+    rows = [_row("noise_floor", "", comparison.noise, ("", "", ""))]
     for outcome in comparison.outcomes:
-        scale, ms_per_mb = outcome.correction.scale, outcome.correction.ms_per_mb
-        cost = (f"{scale:.4g}", f"{ms_per_mb:.4g}", str(outcome.entries), f"{outcome.seconds:.4g}")
+        cost = (f"{outcome.scale:.4g}", str(outcome.entries), f"{outcome.seconds:.4g}")
         rows.append(_row(outcome.method, outcome.fit, outcome.fidelity, cost))
     return rows
 
@@ -196,7 +195,7 @@ def _row(method: str, fit: str, found: Fidelity, cost: Sequence[str]) -> dict[st
     figures = {
         name: "" if value is None else f"{value:.4g}" for name, value in asdict(found).items()
     }
-    names = ("scale", "ms_per_mb", "entries", "seconds")
+    names = ("scale", "entries", "seconds")
     return {"method": method, "fit": fit, **figures, **dict(zip(names, cost, strict=True))}
 
 

@@ -162,7 +162,9 @@ def figures_of(
     entries = len({visit["key"] for visit in visits})
     times = [visit["at_s"] for visit in visits[:entries]]
     references = [visit["reference_ms"] for visit in visits[:entries]]
-    marks = [quarter * (entries - 1) // QUARTERS for quarter in range(QUARTERS + 1)]
+    # Visits of a sitting have their time in common; the quarters are of whole sittings.
+    ends = [at for at in range(entries) if at + 1 == entries or times[at] != times[at + 1]]
+    marks = [ends[quarter * (len(ends) - 1) // QUARTERS] for quarter in range(QUARTERS + 1)]
     return Figures(
         entries=entries,
         visits=len(visits),

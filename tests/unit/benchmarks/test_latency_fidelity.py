@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from benchmarks import latency_fidelity
-from benchmarks.fidelity_comparison import Comparison, compare, corrections
+from benchmarks.fidelity_comparison import Comparison, compare
 from benchmarks.fidelity_methods import (
     COPIES,
     METHODS,
@@ -21,7 +21,6 @@ from benchmarks.fidelity_methods import (
     context_hot,
     graph_builders,
     readings_of,
-    visit_seconds,
 )
 from benchmarks.latency_fidelity import (
     fitted_networks,
@@ -47,7 +46,7 @@ from search_spaces.blocks import Activation, ClassifierHead, ConvNormAct, Invert
 from search_spaces.shapes import TensorShape
 from search_spaces.spaces import SearchSpace, mobilenet_v3_space
 
-COPIED = "role", "parts", "boundaries", "weights_bytes"
+COPIED = "role", "parts", "boundaries"
 SETTINGS = MeasureSettings(runs=3, min_rounds=2, max_rounds=2)
 DESCRIBED = {
     "device": {"cpu": "made up"},
@@ -146,7 +145,7 @@ def test_where_runs_cost_nothing_and_nothing_is_cold_every_method_is_exact(
     plan: Path, networks: Networks, tmp_path: Path
 ) -> None:
     _, comparison = _compared(World(), plan, networks, tmp_path)
-    assert len(comparison.outcomes) == len(METHODS) * 3
+    assert len(comparison.outcomes) == len(METHODS) * 2
     mape = _mape(comparison)
     assert comparison.noise.mape == 0
     # An empty run is of a graph of one node.
@@ -160,35 +159,30 @@ def test_what_a_run_costs_is_counted_for_every_block_by_those_that_do_not_take_i
     _, comparison = _compared(World(run_ms=0.05), plan, networks, tmp_path)
     mape = _mape(comparison)
     assert mape["isolated", "none"] > 0.5
-    assert mape["cold", "none"] > 0.5
+    assert mape["turns", "none"] > 0.5
     assert mape["context", "none"] < 1e-6
     assert mape["context_hot", "none"] < 1e-6
     assert 0 < mape["less_run", "none"] < mape["isolated", "none"]
     assert mape["bracketed", "none"] == pytest.approx(mape["isolated", "none"])
 
 
-def test_cold_weights_are_seen_after_the_reference_only(
+def test_cold_weights_are_seen_in_turns_only(
     plan: Path, networks: Networks, tmp_path: Path
 ) -> None:
     _, comparison = _compared(World(cold_ms_per_mb=0.3), plan, networks, tmp_path)
     mape = _mape(comparison)
     assert mape["context", "none"] < 1e-6
-    assert mape["cold", "none"] < 1e-6
+    assert mape["turns", "none"] < 1e-6
     for method in ("isolated", "context_hot", "chained"):
         assert mape[method, "none"] > 0.05
         assert mape[method, "scale"] > 1e-3
-        assert mape[method, "scale+weights"] < 1e-6
-    fitted = next(o for o in comparison.outcomes if o.fit == "scale+weights")
-    assert fitted.correction.ms_per_mb == pytest.approx(0.3)
 
 
 def test_the_default_method_predicts_what_the_table_predicts(
     plan: Path, networks: Networks, tmp_path: Path
 ) -> None:
     table, comparison = _compared(World(run_ms=0.05, cold_ms_per_mb=0.1), plan, networks, tmp_path)
-    found = next(
-        o for o in comparison.outcomes if (o.method, o.fit) == ("context", "scale+weights")
-    )
+    found = next(o for o in comparison.outcomes if (o.method, o.fit) == ("context", "scale"))
     expected = [table.network_latency_ms(network) for network in networks[0]]
     assert found.predicted_ms == pytest.approx(expected, rel=1e-6)
 
@@ -246,21 +240,9 @@ def test_less_than_nothing_is_nothing() -> None:
     step = ConvNormAct(out_channels=8, kernel=1), TensorShape(8, 4, 4), After.CONV
     method = next(method for method in METHODS if method.name == "context")
     block, boundary = (graph.key for graph, _ in method.terms(step))
-    reading = Reading(latency_ms=1.0, median_ms=1.0, bracketed_ms=1.0, weights_mb=2.0, seconds=1.0)
-    slower = Reading(latency_ms=2.0, median_ms=2.0, bracketed_ms=2.0, weights_mb=0.5, seconds=1.0)
-    assert method.added(step, {block: reading, boundary: slower}) == (0.0, 1.5)
-
-
-def test_the_scale_is_the_median_ratio() -> None:
-    fits = corrections([(1.0, 0.0), (2.0, 0.0), (4.0, 0.0)], [2.0, 6.0, 40.0])
-    assert (fits["none"].scale, fits["scale"].scale) == (1.0, 3.0)
-
-
-def test_a_pause_between_two_runs_is_no_cost() -> None:
-    order = [("a", 0.0), ("b", 1.0), ("b", 2.0), ("a", 4.0), ("a", 5003.0), ("b", 5006.0)]
-    visits = [{"key": key, "at_s": at_s} for key, at_s in order]
-    # What a's first and third visits took is not known; b's took 1 s, 1 s and 3 s.
-    assert visit_seconds(visits) == {"a": 3 * 2.0, "b": 5.0}
+    reading = Reading(latency_ms=1.0, median_ms=1.0, bracketed_ms=1.0, seconds=1.0)
+    slower = Reading(latency_ms=2.0, median_ms=2.0, bracketed_ms=2.0, seconds=1.0)
+    assert method.added_ms(step, {block: reading, boundary: slower}) == 0.0
 
 
 def test_the_command_writes_both_tables(
@@ -273,15 +255,15 @@ def test_the_command_writes_both_tables(
     lines = capsys.readouterr().out.splitlines()
     assert "1 networks, none of them fitted on:" in lines
     named = [line.split()[0] for line in lines if line.startswith(tuple(m.name for m in METHODS))]
-    assert named == [method.name for method in METHODS for _ in range(3)]
+    assert named == [method.name for method in METHODS for _ in range(2)]
     with (out / "methods.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["method"] for row in rows[:4]] == ["noise_floor", *["isolated"] * 3]
-    assert len(rows) == 1 + 3 * len(METHODS)
+    assert [row["method"] for row in rows[:3]] == ["noise_floor", *["isolated"] * 2]
+    assert len(rows) == 1 + 2 * len(METHODS)
     with (out / "networks.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["name"] == "mobilenet_v3_0"
-    assert len(row) == 4 + 3 * len(METHODS)
+    assert len(row) == 4 + 2 * len(METHODS)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from benchmarks.profile_cost import (
 from latency.context import After
 from latency.devices.base import DeviceError
 from latency.plan import MeasureSettings, boundary_entry, no_progress, write_plan
-from latency.profile import Plan, ProfileError, visit_line
+from latency.profile import REFERENCE, Plan, ProfileError, visit_lines
 from latency.table import read_visits
 from search_spaces.shapes import TensorShape
 
@@ -65,10 +65,14 @@ class _Bench:
         if self._broken:
             raise ProfileError("cannot run 'reference'")
 
-    def visit(self, entry: dict[str, Any]) -> dict[str, Any]:
-        self.seconds_in_runs += 1e-9
-        self._now += 1.0
-        return visit_line(entry, [1e-3] * 3, [1e-3] * 3) | {"at_s": self._now}
+    def sit(self, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        self.seconds_in_runs += 1e-9 * len(entries)
+        turns = [REFERENCE, *range(len(entries))] * 3
+        lines = []
+        for line in visit_lines(entries, turns, [1e-3] * len(turns)):
+            self._now += 1.0
+            lines.append(line | {"at_s": self._now})
+        return lines
 
 
 @pytest.fixture
