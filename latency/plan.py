@@ -266,7 +266,7 @@ def random_members(space: SearchSpace, rng: random.Random) -> Iterator[Architect
 def whole_networks(space: SearchSpace) -> dict[Architecture, str]:
     """Random members of the space, and what each is measured for.
 
-    The table's correction is fitted on some, the base network among them; its predictions are
+    The table's scale is fitted on some, the base network among them; its predictions are
     compared with the others.
     """
     rng = random.Random(f"whole networks of {space.name}")  # noqa: S311

@@ -57,7 +57,7 @@ def check_visits(source: str, visits: Sequence[Mapping[str, Any]]) -> None:
     usual_reference_ms = median(visit["reference_ms"] for visit in visits)
     for number, visit in enumerate(visits, start=2):
         line = f"{source}, line {number}"
-        # The one is the lower quartile of the same runs; the last digits are the writer's.
+        # The one is the fastest third of the same runs; the last digits are the writer's.
         if visit["latency_ms"] > visit["median_ms"] * (1 + 1e-6):
             raise TableError(
                 f"{line}: latency_ms is {visit['latency_ms']:g}, above its median_ms, "

@@ -116,7 +116,7 @@ def test_predictions_and_baselines_are_compared_with_the_clock(
         for key in {alone_key(*step) for network in networks for step in network.walk()}:
             file.write(json.dumps(make_visit(key, cost_ms({"key": key}))) + "\n")
     report = compare(LatencyTable.load(tmp_path / "table.jsonl"), networks, fitted)
-    # A network is 1.05 times its blocks, which the correction knows from others.
+    # A network is 1.05 times its blocks, which the scale knows from others.
     assert report.prediction.networks == len(networks) > 3
     assert report.prediction.worst < 1e-6
     assert report.noise.worst == 0.0
