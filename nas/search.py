@@ -35,7 +35,11 @@ def main() -> None:
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         print("stopped; the same command goes on where it was", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        # Where the interrupt struck while an extension was running Python code, as imports do,
+        # CPython forgets that it was handled, and would die of the signal on its way out.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
     if _failed_in_sweep:
         sys.exit(USER_ERROR)
 
