@@ -1,13 +1,22 @@
-"""Rewards: accuracy and latency against a target → one number. Pure functions of three floats."""
+"""Rewards: accuracy and latency against a target → one number. Pure functions."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
 
 
 class Reward(Protocol):
-    """Scores a network; higher is better."""
+    """Scores networks; higher is better, and of equal latency the more accurate is no worse."""
 
-    def __call__(self, accuracy: float, latency_ms: float, target_ms: float) -> float: ...
+    def __call__(
+        self, accuracy: float | Floats, latency_ms: float | Floats, target_ms: float
+    ) -> Floats:
+        """The reward of each network; arrays are broadcast against each other."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +35,11 @@ class PowerReward:
         for field, value in (("alpha", self.alpha), ("beta", self.beta)):
             _check_exponent("reward." + field, value)
 
-    def __call__(self, accuracy: float, latency_ms: float, target_ms: float) -> float:
-        ratio = latency_ms / target_ms
-        return float(accuracy * ratio ** (self.alpha if ratio <= 1 else self.beta))
+    def __call__(
+        self, accuracy: float | Floats, latency_ms: float | Floats, target_ms: float
+    ) -> Floats:
+        ratio = np.asarray(latency_ms) / target_ms
+        return np.asarray(accuracy * ratio ** np.where(ratio <= 1, self.alpha, self.beta))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +51,10 @@ class AbsoluteReward:
     def __post_init__(self) -> None:
         _check_exponent("reward.beta", self.beta)
 
-    def __call__(self, accuracy: float, latency_ms: float, target_ms: float) -> float:
-        return accuracy + self.beta * abs(latency_ms / target_ms - 1)
+    def __call__(
+        self, accuracy: float | Floats, latency_ms: float | Floats, target_ms: float
+    ) -> Floats:
+        return np.asarray(accuracy + self.beta * np.abs(np.asarray(latency_ms) / target_ms - 1))
 
 
 def _check_exponent(field: str, value: float) -> None:

@@ -1,6 +1,21 @@
 """Evaluators: architecture → accuracy."""
 
-from nas.evaluators.base import Evaluation, Evaluator
+from nas.evaluators.base import (
+    Evaluation,
+    Evaluator,
+    GivesWeights,
+    Monitor,
+    NeedsPreparation,
+    StoppedEarly,
+)
 from nas.evaluators.proxy import ProxyEvaluator
 
-__all__ = ["Evaluation", "Evaluator", "ProxyEvaluator"]
+__all__ = [
+    "Evaluation",
+    "Evaluator",
+    "GivesWeights",
+    "Monitor",
+    "NeedsPreparation",
+    "ProxyEvaluator",
+    "StoppedEarly",
+]

@@ -1,0 +1,93 @@
+"""What is known of every network of a search without training any: all but its accuracy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latency.predictor import SpaceCosts, SpacePredictor
+from latency.table import LatencyTable
+from nas.limits import Limits
+from nas.reward import Floats, Reward
+from search_spaces.spaces import Choices, SearchSpace
+from search_spaces.spaces.staged import Indices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A search as its samplers see it.
+
+    Attributes:
+        space: the networks.
+        predictor, costs: their looked-up latencies and counted costs.
+        reward: what is maximised, for each of ``targets_ms``.
+        limits: what networks may cost at most.
+        members: the only networks that can be evaluated, as rows of the space; ``None`` for all.
+    """
+
+    space: SearchSpace
+    predictor: SpacePredictor
+    costs: SpaceCosts
+    reward: Reward
+    targets_ms: tuple[float, ...]
+    limits: Limits = field(default_factory=Limits)
+    members: Indices | None = None
+
+    @staticmethod
+    def of(space: SearchSpace, table: LatencyTable, **others: Any) -> "Problem":
+        """Look up every block of the space; ``others`` are the remaining attributes.
+
+        Raises:
+            MissingEntryError: the table lacks a block that some network of the space has.
+        """
+        predictor = SpacePredictor(space, table)
+        costs = SpaceCosts(predictor.listing)
+        return Problem(space=space, predictor=predictor, costs=costs, **others)
+
+    def figures(self, indices: Indices) -> dict[str, NDArray[Any]]:
+        """Latency (ms), MAdds, parameters and peak activation memory (bytes) of each network."""
+        return {
+            "latency_ms": self.predictor.predict_ms(indices),
+            "madds": self.costs.madds(indices),
+            "params": self.costs.params(indices),
+            "peak_activation_bytes": self.costs.peak_activation_bytes(indices),
+        }
+
+    def latency_ms(self, indices: Indices) -> Floats:
+        return self.predictor.predict_ms(indices)
+
+    def allowed(self, indices: Indices) -> NDArray[np.bool_]:
+        """Which of the networks are within all limits, and can be evaluated."""
+        allowed = np.ones(len(indices), dtype=np.bool_)
+        if self.limits.amounts():
+            for excess in self.limits.excess(self.figures(indices)).values():
+                allowed &= excess <= 0
+        if self.members is not None:
+            known = {row.tobytes() for row in np.ascontiguousarray(self.members)}
+            rows = np.ascontiguousarray(indices)
+            allowed &= np.fromiter((row.tobytes() in known for row in rows), np.bool_, len(rows))
+        return allowed
+
+    def row(self, choices: Choices) -> Indices:
+        """A network as an array of one row."""
+        return np.array([self.space.choice_indices(choices)], dtype=np.uint8, order="F")
+
+    def rewards(self, accuracy: float | Floats, latency_ms: float | Floats) -> Floats:
+        """(targets, networks): the reward of each network for each target."""
+        return np.stack(
+            [
+                np.atleast_1d(self.reward(accuracy, latency_ms, target_ms))
+                for target_ms in self.targets_ms
+            ]
+        )
+
+    def objective(self, accuracy: float | Floats, latency_ms: float | Floats) -> Floats:
+        """What a study maximises: the reward; the mean over the targets where there are several."""
+        return np.asarray(self.rewards(accuracy, latency_ms).mean(axis=0))
+
+
+def plain_figures(figures: Mapping[str, NDArray[Any]], row: int = 0) -> dict[str, float | int]:
+    """One network's figures as plain numbers, for JSON."""
+    return {name: values[row].item() for name, values in figures.items()}
