@@ -9,6 +9,7 @@ from nas.evaluators.base import (
     StoppedEarly,
 )
 from nas.evaluators.proxy import ProxyEvaluator
+from nas.evaluators.supernet import SupernetEvaluator
 
 __all__ = [
     "Evaluation",
@@ -18,4 +19,5 @@ __all__ = [
     "NeedsPreparation",
     "ProxyEvaluator",
     "StoppedEarly",
+    "SupernetEvaluator",
 ]
