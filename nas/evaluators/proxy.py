@@ -7,6 +7,7 @@ import torch
 from latency.plan import no_progress
 from nas.data import SearchData
 from nas.evaluators.base import Evaluation, Monitor
+from nas.evaluators.validated import validated
 from nas.training.loop import TrainSettings, evaluate, train
 from nas.training.resolution import image_size
 from search_spaces import Architecture, build_model
@@ -73,4 +74,4 @@ class ProxyEvaluator:
             on_step=monitor.step,
             on_epoch=tell_accuracy if monitor.wants_accuracy else None,
         )
-        return Evaluation(accuracy=validate())
+        return validated(validate(), len(self._data.validation))

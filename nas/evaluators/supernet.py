@@ -13,10 +13,10 @@ from torch import Tensor
 from latency.plan import no_progress
 from nas.data import SearchData
 from nas.evaluators.base import Evaluation, Monitor
+from nas.evaluators.validated import validated
 from nas.supernet.checkpoint import Checkpoint, load_checkpoint, purpose_of, save_checkpoint
 from nas.supernet.layers import layers_of, reachable_layers
 from nas.supernet.recalibration import recalibrate, recalibration_batches
-from nas.supernet.sampling import full_resolution
 from nas.supernet.settings import SupernetSettings
 from nas.supernet.store import WeightStore
 from nas.supernet.training import SupernetTrainer
@@ -59,7 +59,7 @@ class SupernetEvaluator:
         self._resolution = resolution
         self._settings = settings
         self._purpose = purpose_of(space, data.train, settings, resolution=resolution, seed=seed)
-        self._full_resolution = full_resolution(space)
+        self._full_resolution = max(space.resolutions)
         self._weights: WeightStore | None = None
 
     def prepare(self, monitor: Monitor) -> None:
@@ -112,7 +112,7 @@ class SupernetEvaluator:
                 recalibrations + math.ceil(done / batch_size), total
             ),
         )
-        return Evaluation(accuracy=accuracy)
+        return validated(accuracy, len(self._data.validation))
 
     def weights(self, architecture: Architecture) -> dict[str, Tensor]:
         """The network's part of the weights, with which ``evaluate`` finds its accuracy.

@@ -21,11 +21,6 @@ def smallest_choices(space: SearchSpace) -> dict[str, Choice]:
     return _climb(space, lambda choices: -count_costs(space.build(choices)).madds)
 
 
-def full_resolution(space: SearchSpace) -> int:
-    """The largest image size that a network of the space is deployed at, in pixels."""
-    return space.build(largest_choices(space)).resolution
-
-
 def _climb(space: SearchSpace, height: Callable[[Choices], int]) -> dict[str, Choice]:
     best = space.base_choices
     highest, below = height(best), -1

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from nas.data import Split
 from nas.supernet.layers import Layer, layers_of
-from nas.supernet.sampling import fair_choices, full_resolution, largest_choices, smallest_choices
+from nas.supernet.sampling import fair_choices, largest_choices, smallest_choices
 from nas.supernet.settings import SupernetSettings
 from nas.supernet.store import WeightStore, block_module, channels_last, key_of, slice_part
 from nas.training.loop import DivergenceError, StepCallback, rate_factor, use_threads
@@ -55,7 +55,7 @@ class SupernetTrainer:
         self._steps_an_epoch = len(data) // self._batch_size
         self.total = self._steps_an_epoch * settings.train.epochs
         self._largest, self._smallest = largest_choices(space), smallest_choices(space)
-        self._full_resolution = full_resolution(space)
+        self._full_resolution = max(space.resolutions)
         self._optimizer = _make_optimizer(weights, settings)
 
     def run(self, on_step: StepCallback, save: Callable[[], None]) -> None:

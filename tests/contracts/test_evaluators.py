@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from scipy.stats import beta
 
 from nas.data import SearchData, Split
 from nas.evaluators import (
@@ -152,6 +153,15 @@ class TestEvaluator:
         assert 0 <= swapped < 0.1
         assert told + swapped == pytest.approx(1)
         assert (33 * told) % 1 == pytest.approx(0, abs=1e-9)
+
+    def test_the_standard_error_is_that_of_a_share_of_the_validation_part(
+        self, ready: GetReady
+    ) -> None:
+        given = ready(HARD)
+        found = given.evaluator.evaluate(SPACE.build(CHOICES), CHOICES, Listener())
+        right = round(33 * found.accuracy)
+        spread = beta(right + 1, 33 - right + 1).std()
+        assert found.standard_error == pytest.approx(spread, rel=1e-9)
 
     def test_training_looks_at_the_training_part(self, ready: GetReady) -> None:
         data = replace(DATA, train=_swapped(DATA.train))

@@ -131,6 +131,28 @@ def test_steps_are_batches_counted_on_and_validated(space: SearchSpace, tmp_path
     assert monitor.steps == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_networks_of_smaller_images_are_trained_and_scored_at_smaller_ones(
+    space: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: set[int] = set()
+    images_at = Split.images_at
+
+    def recorded(split: Split, chosen: torch.Tensor, resolution: int) -> torch.Tensor:
+        sizes.add(resolution)
+        return images_at(split, chosen, resolution)
+
+    monkeypatch.setattr(Split, "images_at", recorded)
+    several = space.with_resolutions((32, 16, 24))
+    evaluator = _evaluator(several, tmp_path)
+    evaluator.prepare(_Monitor())
+    assert sizes == {8, 6, 4}
+    for resolution, size in ((32, 8), (24, 6), (16, 4)):
+        sizes.clear()
+        choices = {**several.base_choices, "resolution": resolution}
+        evaluator.evaluate(several.build(choices), choices, _Monitor())
+        assert sizes == {size}
+
+
 def test_the_winner_inherits_trained_weights(space: SearchSpace, tmp_path: Path) -> None:
     evaluator, network = _evaluator(space, tmp_path), space.build(space.base_choices)
     evaluator.prepare(_Monitor())

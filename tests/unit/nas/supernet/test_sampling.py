@@ -7,12 +7,7 @@ from itertools import product
 import pytest
 
 from latency.reach import list_space
-from nas.supernet.sampling import (
-    fair_choices,
-    full_resolution,
-    largest_choices,
-    smallest_choices,
-)
+from nas.supernet.sampling import fair_choices, largest_choices, smallest_choices
 from search_spaces import count_costs
 from search_spaces.costs import count_block_costs
 from search_spaces.lowering import lower_block
@@ -50,10 +45,6 @@ def test_what_costs_no_madds_stays_as_in_the_base() -> None:
     for choices in (largest_choices(space), smallest_choices(space)):
         for name, value in choices.items():
             assert not name.endswith(".activation") or value == space.base_choices[name]
-
-
-def test_the_full_resolution_is_the_largest_networks(small_space: SearchSpace) -> None:
-    assert full_resolution(small_space) == small_space.resolution
 
 
 def test_every_value_of_a_choice_comes_equally_often() -> None:
