@@ -28,12 +28,13 @@ def slice_part(whole: Tensor, shape: Shape) -> Tensor:
     """A view: the first channels, out and in, and the middle of a kernel (out, in, k, k)."""
     view = whole
     for dimension, length in enumerate(shape):
-        start = (whole.shape[dimension] - length) // 2 if dimension >= 2 else 0
-        view = view.narrow(dimension, start, length)
+        spare = whole.shape[dimension] - length
+        if spare:
+            view = view.narrow(dimension, spare // 2 if dimension >= 2 else 0, length)
     return view
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def block_module(block: Block, in_channels: int, norm_epsilon: float) -> nn.Module:
     """A block without weights, to be called with some; its norms count on the batch alone."""
     module = _meta_block(block, in_channels)

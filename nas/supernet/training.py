@@ -67,7 +67,7 @@ class SupernetTrainer:
         use_threads(self._settings.train.threads)
         saved = time.monotonic()
         for chosen in self._remaining_batches():
-            self._train_on(chosen)
+            self.train_on(chosen)
             self.step += 1
             on_step(self.step, self.total)
             if time.monotonic() - saved >= self._settings.checkpoint_s or self.step == self.total:
@@ -96,7 +96,8 @@ class SupernetTrainer:
             batches = self._data.index_batches(self._batch_size, generator)
             yield from islice(batches, done if epoch == begun else 0, None)
 
-    def _train_on(self, chosen: Tensor) -> None:
+    def train_on(self, chosen: Tensor) -> None:
+        """One step, without counting it, on the images of these numbers."""
         train = self._settings.train
         torch.manual_seed(self._random_seed("dropout", self.step))
         labels, soft_labels = self._data.labels[chosen], None
@@ -150,18 +151,19 @@ def run_network(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The logits (N, classes) of a network in training, and its parts of the weights by name.
 
-    The parts are copies: dense ones, which convolutions need anyway, and leaves of the graph, so
-    that going backward touches no more of the weights than the network has.
+    The parts are leaves of the graph, so that going backward touches no more of the weights than
+    the network has; and they are dense, which convolutions need anyway: copies, where the network
+    has less than the store.
     """
     maps = images
     leaves: dict[str, Tensor] = {}
     for layer in layers:
         module = block_module(layer.block, layer.in_channels, norm_epsilon)
         own = {
-            path: channels_last(part.clone()).requires_grad_()
+            path: channels_last(part).detach().requires_grad_()
             for path, part in weights.parts(layer).items()
         }
-        maps = functional_call(module, own, (maps,))
+        maps = functional_call(module, own, (maps,), tie_weights=False)
         leaves |= {key_of(layer, path): part for path, part in own.items()}
     return maps, leaves
 
