@@ -42,9 +42,11 @@ class Evaluation:
         accuracy: on the validation part, in 0..1.
         of_network: whether it is a figure of the network, and so also that of other choices that
             stand for the same network; otherwise it is of these choices alone.
+        standard_error: of the accuracy, by the number of images it was taken on; 0 is unknown.
     """
 
     accuracy: float
+    standard_error: float = 0.0
     of_network: bool = True
 
 
