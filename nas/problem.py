@@ -74,6 +74,27 @@ class Problem:
             allowed &= np.fromiter((row.tobytes() in known for row in rows), np.bool_, len(rows))
         return allowed
 
+    def check_limits(self) -> None:
+        """Refuse limits that no network keeps.
+
+        Raises:
+            ValueError: none was found within them; a single limit that is out of reach is named.
+        """
+        names = {"madds": "max_madds", "params": "max_params", "latency_ms": "max_latency"}
+        names["peak_activation_bytes"] = "max_peak_memory"
+        lowest = {
+            "latency_ms": self.predictor.range_ms[0],
+            **{name: low for name, (low, _) in self.costs.bounds.items()},
+        }
+        for name, limit in self.limits.amounts().items():
+            if lowest[name] > limit:
+                field = names[name]
+                raise ValueError(
+                    f"{field}={getattr(self.limits, field)} cannot be kept: {name} of "
+                    f"{self.space.name}'s networks are {lowest[name]:g} at least"
+                )
+        self.draw_allowed(1, np.random.default_rng(0))
+
     def draw_allowed(self, count: int, rng: np.random.Generator) -> Indices:
         """(count, choices): networks within all limits, drawn evenly where that finds any soon.
 

@@ -4,18 +4,22 @@ from nas.evaluators.base import (
     Evaluation,
     Evaluator,
     GivesWeights,
+    KnowsSome,
     Monitor,
     NeedsPreparation,
     StoppedEarly,
 )
 from nas.evaluators.proxy import ProxyEvaluator
+from nas.evaluators.table import TableEvaluator
 
 __all__ = [
     "Evaluation",
     "Evaluator",
     "GivesWeights",
+    "KnowsSome",
     "Monitor",
     "NeedsPreparation",
     "ProxyEvaluator",
     "StoppedEarly",
+    "TableEvaluator",
 ]
