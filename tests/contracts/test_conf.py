@@ -49,6 +49,10 @@ BUILT: dict[str, Callable[[Search], bool]] = {
     "space/mobilenet_v3": lambda s: (
         s.space.name == "mobilenet_v3" and s.space.choices["stage2.expansion"] == (3, 4, 6)
     ),
+    "space/shufflenet_v2": lambda s: (
+        s.space.name == "shufflenet_v2"
+        and s.space.choices["stage2.width"] == (0.5, 0.75, 1.0, 1.25, 1.5)
+    ),
 }
 
 
