@@ -28,6 +28,10 @@ MAX_OVER_LIMIT_IN_A_ROW = 10
 Ask = Callable[[], tuple[Trial, dict[str, Choice]]]
 
 
+class EvaluationError(RuntimeError):
+    """An evaluator has a fault."""
+
+
 class SearchObserver(Protocol):
     """Is told what the search does, to show it."""
 
@@ -172,8 +176,12 @@ class SearchLoop:
                 self.observer.stopped(number, running.epoch)
             case Failed(error=DivergenceError() | MemoryError() as error):
                 self._close_failed(event.key, str(error) or type(error).__name__)
-            case Failed(error=error):
+            case Failed(error=ValueError() | OSError() as error):
                 raise error
+            case Failed(error=error):
+                raise EvaluationError(
+                    f"the evaluator failed on trial {number}: {type(error).__name__}: {error}"
+                ) from error
             case Retried(reason=reason):
                 self.observer.retried(number, reason)
             case Died(reason=reason):

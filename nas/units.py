@@ -34,6 +34,11 @@ def parse_latency_ms(text: object, field: str = "target_latency") -> float:
     return milliseconds
 
 
+def format_latency(milliseconds: float) -> str:
+    """``15ms``: a latency as ``parse_latency_ms`` reads it."""
+    return f"{milliseconds:g}ms"
+
+
 def parse_amount(text: object, *, field: str, unit: str = "") -> float:
     """``"3.5M"``, ``"300M"`` or, with a unit, ``"2MB"`` → a number of ones or bytes.
 
