@@ -59,6 +59,16 @@ class Problem:
             "peak_activation_bytes": self.costs.peak_activation_bytes(indices),
         }
 
+    def sizes(self, indices: Indices) -> Floats:
+        """(networks, 4): logarithms of latency, MAdds, parameters and depth in blocks."""
+        sizes = (
+            self.predictor.predict_ms(indices),
+            self.costs.madds(indices),
+            self.costs.params(indices),
+            self.costs.blocks(indices),
+        )
+        return np.log(np.stack(sizes, axis=1))
+
     def latency_ms(self, indices: Indices) -> Floats:
         return self.predictor.predict_ms(indices)
 
@@ -84,7 +94,9 @@ class Problem:
         names["peak_activation_bytes"] = "max_peak_memory"
         lowest = {
             "latency_ms": self.predictor.range_ms[0],
-            **{name: low for name, (low, _) in self.costs.bounds.items()},
+            "madds": self.costs.bounds.madds[0],
+            "params": self.costs.bounds.params[0],
+            "peak_activation_bytes": self.costs.bounds.peak_activation_bytes[0],
         }
         for name, limit in self.limits.amounts().items():
             if lowest[name] > limit:

@@ -3,7 +3,7 @@
 import inspect
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,6 @@ from nas.units import parse_latency_ms
 from search_spaces.spaces import SearchSpace
 
 register_resolvers()
-
-MakeSampler = Callable[[Problem, int], optuna.samplers.BaseSampler]
-"""A sampler for the problem, given the number of trials so far."""
 
 _LIMITS = ("max_latency", "max_params", "max_madds", "max_peak_memory")
 
@@ -62,13 +59,50 @@ class EvaluatorRecipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerRecipe:
+    """Makes samplers, when the problem is known.
+
+    Attributes:
+        node: what ``conf/sampler`` says, without ``objectives``.
+        pareto: whether the sampler wants accuracy and latency as two objectives.
+    """
+
+    node: DictConfig
+    pareto: bool
+
+    @staticmethod
+    def of(node: DictConfig) -> "SamplerRecipe":
+        """Read the configuration; what can be wrong with it shows now, as far as possible.
+
+        Raises:
+            ValueError: there is no such sampler, or it has no such setting.
+        """
+        node = node.copy()
+        objectives = OmegaConf.select(node, "objectives", default="reward")
+        if objectives not in ("reward", "pareto"):
+            raise ValueError(
+                f"sampler.objectives must be reward or pareto, but got {objectives!r}"
+            )
+        node.pop("objectives", None)
+        check_settings("sampler", node, ("seed", "problem"))
+        if "problem" not in _parameters(node):
+            build("sampler", node, seed=0)
+        return SamplerRecipe(node=node, pareto=objectives == "pareto")
+
+    def make(self, problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
+        """A sampler of networks of the problem."""
+        sampler: optuna.samplers.BaseSampler = build(
+            "sampler", self.node, offered={"seed": seed, "problem": problem}
+        )
+        return sampler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
     """All that a search is made of.
 
     Attributes:
         evaluator: this process's own; the ones that work are made by ``recipe``.
-        pareto: whether the sampler wants accuracy and latency as two objectives.
-        prunes: whether the pruner ever ends an evaluation early.
         config: what the run folder keeps.
     """
 
@@ -82,15 +116,15 @@ class Search:
     device: Device
     executor: Executor
     pruner: optuna.pruners.BasePruner
-    make_sampler: MakeSampler
-    pareto: bool
+    sampler: SamplerRecipe
     folder: Path
     config: dict[str, Any]
     command: str
 
     @property
     def prunes(self) -> bool:
-        return not self.pareto and not isinstance(self.pruner, optuna.pruners.NopPruner)
+        """Whether the pruner ever ends an evaluation early."""
+        return not self.sampler.pareto and not isinstance(self.pruner, optuna.pruners.NopPruner)
 
 
 def build_search(config: DictConfig, *, command: str) -> Search:
@@ -108,7 +142,6 @@ def build_search(config: DictConfig, *, command: str) -> Search:
     folder = Path(str(plain["runs"])) / settings.name
     data: ImageData = build("data", config.data)
     space = build_space(config.space, data, settings.resolutions)
-    make_sampler, pareto = _sampler(config.sampler, settings.seed)
     return Search(
         settings=settings,
         space=space,
@@ -120,8 +153,7 @@ def build_search(config: DictConfig, *, command: str) -> Search:
         device=device,
         executor=build("executor", config.executor),
         pruner=build("pruner", config.pruner),
-        make_sampler=make_sampler,
-        pareto=pareto,
+        sampler=SamplerRecipe.of(config.sampler),
         folder=folder,
         config=plain | {"storage": settings.storage and shown(settings.storage)},
         command=command,
@@ -162,28 +194,6 @@ def _recipe(plain: dict[str, Any], settings: SearchSettings, folder: Path) -> Ev
     config = {name: plain[name] for name in ("data", "space", "evaluator", "seed")}
     config["resolutions"] = settings.resolutions
     return EvaluatorRecipe(config=json.dumps(config), folder=folder.absolute())
-
-
-def _sampler(node: DictConfig, seed: int) -> tuple[MakeSampler, bool]:
-    """How samplers are made, and whether they want two objectives."""
-    node = node.copy()
-    objectives = OmegaConf.select(node, "objectives", default="reward")
-    if objectives not in ("reward", "pareto"):
-        raise ValueError(
-            f"sampler.objectives must be reward or pareto, but got {objectives!r}"
-        )
-    node.pop("objectives", None)
-
-    def make_sampler(problem: Problem, trials_so_far: int) -> optuna.samplers.BaseSampler:
-        # Seeded alike after a resume, a sampler would draw the same networks again.
-        offered = {"seed": seed + trials_so_far, "problem": problem}
-        sampler: optuna.samplers.BaseSampler = build("sampler", node, offered=offered)
-        return sampler
-
-    check_settings("sampler", node, ("seed", "problem"))
-    if "problem" not in _parameters(node):
-        build("sampler", node, seed=seed)  # a wrong value shows before anything is measured
-    return make_sampler, objectives == "pareto"
 
 
 def _settings(config: DictConfig, plain: dict[str, Any], device: Device) -> SearchSettings:

@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.reward import Reward
@@ -53,11 +54,12 @@ def open_study(
         ValueError: the study is there, with other objectives.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    directions = ["maximize", "minimize"] if pareto else ["maximize"]
+    maximize, minimize = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+    directions = [maximize, minimize] if pareto else [maximize]
     study = optuna.create_study(
         storage=storage, study_name=name, directions=directions, load_if_exists=True
     )
-    if [direction.name.lower() for direction in study.directions] != directions:
+    if study.directions != directions:
         raise ValueError(
             f"the study {name!r} is there, and its sampler was of another kind (one of nsga2 and "
             "the others); give another name=…"

@@ -26,6 +26,11 @@ from nas.study import Candidate, candidates, distributions, is_counted, open_stu
 
 DRIVER_FILE = "driver.json"
 _LATENCY_TOLERANCE = 0.05
+_SHARED = (
+    "space", "resolution", "proxy_resolution", "evaluator", "data", "reward", "target_latency",
+    "max_latency", "max_params", "max_madds", "max_peak_memory", "seed",
+)  # fmt: skip
+"""Settings that all processes of a study have alike."""
 
 
 def build_problem(search: Search, table: LatencyTable, terminal: Terminal) -> Problem:
@@ -61,10 +66,11 @@ def run_trials(
     settings = search.settings
     with terminal.progress("opening the study"):
         storage = open_storage(settings.storage, folder.path / "study.db", on_wait=terminal.line)
-        study = open_study(storage, settings.study, pareto=search.pareto)
+        study = open_study(storage, settings.study, pareto=search.sampler.pareto)
         _check_study(study, search, problem)
         known = study.get_trials(deepcopy=False)
-        study.sampler = search.make_sampler(problem, len(known))
+        # Seeded alike after a resume, a sampler would draw the same networks again.
+        study.sampler = search.sampler.make(problem, settings.seed + len(known))
         study.pruner = search.pruner
     finished = sum(map(is_counted, known))
     if folder.is_resumed or finished:
@@ -112,7 +118,7 @@ def _loop(
         executor=search.executor,
         observer=progress,
         seed=search.settings.seed,
-        pareto=search.pareto,
+        pareto=search.sampler.pareto,
         prunes=search.prunes,
     )
 
@@ -154,9 +160,7 @@ def _check_study(study: optuna.Study, search: Search, problem: Problem) -> None:
     Raises:
         ValueError: it is not; the message says what differs.
     """
-    kept = ("space", "resolution", "evaluator", "data", "reward", "target_latency", "seed")
-    kept += ("max_latency", "max_params", "max_madds", "max_peak_memory")
-    ours = {name: json.dumps(search.config.get(name), sort_keys=True) for name in kept}
+    ours = {name: json.dumps(search.config.get(name), sort_keys=True) for name in _SHARED}
     theirs = study.user_attrs.get("search")
     base_ms = float(problem.latency_ms(problem.row(search.space.base_choices))[0])
     if theirs is None:

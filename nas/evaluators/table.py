@@ -49,6 +49,7 @@ class TableEvaluator:
         means = known.groupby(list(space.choices), sort=True)["accuracy"].mean()
         self._known: dict[Hashable, float] = dict(means)
         self._space = space
+        self._accuracies = means.to_numpy(dtype=np.float64)
         self._members = np.asfortranarray(
             means.index.to_frame(index=False).to_numpy(dtype=np.uint8)
         )
@@ -56,6 +57,10 @@ class TableEvaluator:
     def members(self) -> Indices:
         """(networks, choices): the networks that stand in the file, as rows of the space."""
         return self._members
+
+    def accuracies(self) -> NDArray[np.float64]:
+        """(networks,): what is known of ``members``."""
+        return self._accuracies
 
     def evaluate(
         self, architecture: Architecture, choices: Choices, monitor: Monitor

@@ -15,7 +15,6 @@ from nas.samplers.base import History, SpaceSampler
 from nas.samplers.surrogate import AccuracyModel, Networks
 from search_spaces.spaces.staged import Indices
 
-_COSTS = ("latency_ms", "madds", "params")
 _ENUMERATED = 4096
 """Spaces and tables up to this many networks are looked at whole."""
 _SAMPLES_FOR_SCALE = 2048
@@ -68,7 +67,7 @@ class LookupAwareSampler(SpaceSampler):
         self._amounts = [len(values) for values in problem.space.choices.values()]
         self._whole = self._enumerate()
         sample = problem.space.sample_indices(_SAMPLES_FOR_SCALE, np.random.default_rng(0))
-        logs = self._log_costs(sample if self._whole is None else self._whole)
+        logs = self._log_sizes(sample if self._whole is None else self._whole)
         self._centre, self._spread = logs.mean(axis=0), logs.std(axis=0)
         self._spread[self._spread == 0] = 1.0
         self._weights: Floats | None = None
@@ -80,13 +79,13 @@ class LookupAwareSampler(SpaceSampler):
         if len(history) < self._initial:
             candidates = self._unseen(self._drawn(), seen)
             if not len(candidates):
-                return self._drawn()[0]
-            return np.asarray(candidates[self.rng.integers(len(candidates))])
+                candidates = self._drawn()
+            return _row(candidates, int(self.rng.integers(len(candidates))))
         target = len(seen) % len(self.problem.targets_ms)
         model = self._fit(history)
         candidates = self._unseen(self._candidates(history, model, target), seen)
         if not len(candidates):
-            return self._drawn()[0]
+            return _row(self._drawn(), 0)
         networks = self._networks(candidates)
         latency_ms = self.problem.latency_ms(candidates)
 
@@ -98,7 +97,7 @@ class LookupAwareSampler(SpaceSampler):
             best(model.optimistic(networks[chosen], 2.0), latency_ms[chosen], self._finalists)
         ]
         drawn = model.sample(networks[chosen], self.rng)
-        return np.asarray(candidates[chosen[best(drawn, latency_ms[chosen], 1)[0]]])
+        return _row(candidates, int(chosen[best(drawn, latency_ms[chosen], 1)[0]]))
 
     def _enumerate(self) -> Indices | None:
         """All networks that can be proposed, where they are few."""
@@ -174,9 +173,14 @@ class LookupAwareSampler(SpaceSampler):
         return [row.tobytes() for row in rows]
 
     def _networks(self, indices: Indices) -> Networks:
-        costs = (self._log_costs(indices) - self._centre) / self._spread
-        return Networks.of(indices, self._amounts, costs)
+        sizes = (self._log_sizes(indices) - self._centre) / self._spread
+        return Networks.of(indices, self._amounts, sizes)
 
-    def _log_costs(self, indices: Indices) -> Floats:
-        figures = self.problem.figures(np.asfortranarray(indices))
-        return np.stack([np.log(figures[name]) for name in _COSTS], axis=1)
+    def _log_sizes(self, indices: Indices) -> Floats:
+        return self.problem.sizes(np.asfortranarray(indices))
+
+
+def _row(networks: Indices, number: int) -> Indices:
+    """One network of many, by itself."""
+    row: Indices = networks[number]
+    return row

@@ -5,7 +5,8 @@ is a sum of four, with weights found by evidence (Rasmussen & Williams, 2006, se
 
 - the share of equal choices: every choice has an effect of its own;
 - exponential in the share of unequal choices: effects of choices that meet;
-- linear and squared-exponential in the logarithms of the network's costs: larger networks are more
+- linear and squared-exponential in the logarithms of the network's sizes (latency, MAdds,
+  parameters, depth): larger networks are more
   accurate, less so the larger they are. That is learnt from a handful of networks, when the
   effects of single choices cannot be told from noise yet.
 """
@@ -40,29 +41,29 @@ class Networks:
 
     Attributes:
         values: (networks, values of all choices): 1 where a choice has the value, else 0.
-        costs: (networks, costs): logarithms, standardised over the space.
+        sizes: (networks, sizes): logarithms, standardised over the space.
         choices: how many choices there are.
     """
 
     values: NDArray[np.float32]
-    costs: Floats
+    sizes: Floats
     choices: int
 
     @staticmethod
-    def of(indices: Indices, amounts: Sequence[int], costs: Floats) -> "Networks":
+    def of(indices: Indices, amounts: Sequence[int], sizes: Floats) -> "Networks":
         """Networks as rows of a space whose choices have ``amounts`` of values each."""
         columns = [
             indices[:, [column]] == np.arange(amount, dtype=np.uint8)
             for column, amount in enumerate(amounts)
         ]
         values = np.concatenate(columns, axis=1).astype(np.float32)
-        return Networks(values, costs, len(amounts))
+        return Networks(values, sizes, len(amounts))
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, rows: slice | NDArray[np.intp]) -> "Networks":
-        return Networks(self.values[rows], self.costs[rows], self.choices)
+        return Networks(self.values[rows], self.sizes[rows], self.choices)
 
 
 class AccuracyModel:
@@ -130,7 +131,7 @@ class AccuracyModel:
 
     def _variances(self, networks: Networks) -> Floats:
         weights = np.exp(self.log_weights[:_KERNELS])
-        trend = (networks.costs**2).mean(axis=1)
+        trend = (networks.sizes**2).mean(axis=1)
         return np.asarray(_CONSTANT + weights[0] + weights[1] + weights[2] * trend + weights[3])
 
 
@@ -141,8 +142,8 @@ def _logit(accuracies: Floats) -> Floats:
 
 def _kernels(some: Networks, others: Networks) -> list[Floats]:
     equal = (some.values @ others.values.T).astype(np.float64) / some.choices
-    product = some.costs @ others.costs.T / some.costs.shape[1]
-    squares = [(networks.costs**2).mean(axis=1) for networks in (some, others)]
+    product = some.sizes @ others.sizes.T / some.sizes.shape[1]
+    squares = [(networks.sizes**2).mean(axis=1) for networks in (some, others)]
     distance = squares[0][:, None] + squares[1] - 2 * product
     return [equal, np.exp(_DECAY * (equal - 1)), product, np.exp(-distance / 2)]
 
