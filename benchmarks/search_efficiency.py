@@ -67,7 +67,7 @@ def search(known: KnownNetworks, setting: Setting, trials: int) -> NDArray[np.fl
     study.enqueue_trial(known.space.base_choices)
     rewards: list[float] = []
     while len(rewards) < trials:
-        trial = study.ask(choices)
+        trial = study.ask(dict(choices))
         row = problem.row(trial.params)
         accuracy = accuracies.get(np.ascontiguousarray(row)[0].tobytes())
         if accuracy is None:
@@ -166,6 +166,7 @@ def print_found(found: dict[Key, Curves], terminal: Terminal) -> None:
 
 def record_found(found: dict[Key, Curves], seeds: int) -> Path:
     """A row for every sampler and setting."""
+    path = Path()
     for key in sorted(found):
         row = environment_columns(PACKAGES, threads=1)
         row |= dict(zip(("problem", "reward", "target", "sampler"), map(str, key), strict=True))

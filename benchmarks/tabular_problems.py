@@ -1,7 +1,8 @@
 """``python -m benchmarks.tabular_problems``: train every network of two small spaces.
 
-Leaves ``results/tabular/<space>.csv``: a row a network, with its choices and its accuracy, which
-is what ``evaluator=table`` reads. Stopped at any moment, it goes on where it was.
+Leaves ``results/tabular/<space>.jsonl``, the latencies of its blocks on this machine, and
+``<space>.csv``: a row a network, with its choices and its accuracy, which is what
+``evaluator=table`` reads. Stopped at any moment, it goes on where it was.
 """
 
 import argparse
@@ -14,6 +15,10 @@ import torch
 
 from benchmarks.tabular_spaces import SPACES
 from latency.console import Terminal
+from latency.devices import LocalDevice
+from latency.measure import ensure_table
+from latency.plan import MeasureSettings, whole_networks
+from latency.reach import reachable_steps
 from nas.data import SearchData, Split
 from nas.data.digits import digits_data
 from nas.training import TrainSettings, evaluate, train
@@ -54,6 +59,20 @@ def train_network(architecture: Architecture, data: SearchData, seed: int) -> fl
     return evaluate(
         model, data.validation, resolution=RESOLUTION, batch_size=256, on_step=_nobody
     )
+
+
+def measure_blocks(space: SearchSpace, path: Path, terminal: Terminal) -> None:
+    """The latency table of a space, on this machine, with one thread."""
+    with terminal.progress(f"measuring the blocks of {space.name}") as update:
+        ensure_table(
+            LocalDevice(),
+            path,
+            reachable_steps(space),
+            whole_networks(space),
+            MeasureSettings(),
+            update,
+            terminal.line,
+        )
 
 
 def fill(space: SearchSpace, data: SearchData, path: Path) -> Iterator[tuple[int, int]]:
@@ -105,9 +124,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the tables are")
     given = parser.parse_args(arguments)
     terminal, data = Terminal(), hard_digits()
+    given.folder.mkdir(parents=True, exist_ok=True)
     for name in given.space or SPACES:
         path = given.folder / f"{name}.csv"
         space = SPACES[name](num_classes=data.num_classes)
+        measure_blocks(space, path.with_suffix(".jsonl"), terminal)
         with terminal.progress(f"training the networks of {name}") as update:
             for done, total in fill(space, data, path):
                 update(done, total)

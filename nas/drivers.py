@@ -54,7 +54,6 @@ class Driver:
         both get one, and a network that was interrupted may have been queued twice.
         """
         self._mine.add(trial.number)
-        trial.set_user_attr(DRIVER, self.name)
         earlier = [
             other
             for other in self.study.get_trials(deepcopy=False)

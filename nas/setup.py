@@ -77,7 +77,7 @@ class SamplerRecipe:
         Raises:
             ValueError: there is no such sampler, or it has no such setting.
         """
-        node = node.copy()
+        node = OmegaConf.create(OmegaConf.to_container(node, resolve=True))
         objectives = OmegaConf.select(node, "objectives", default="reward")
         if objectives not in ("reward", "pareto"):
             raise ValueError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -95,7 +95,7 @@ def ranked(found: Sequence[Candidate], target_ms: float, reward: Reward) -> list
     return sorted(found, key=order)
 
 
-def distributions(space: SearchSpace) -> dict[str, CategoricalDistribution]:
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     """The choices of a space as Optuna knows them."""
     return {name: CategoricalDistribution(values) for name, values in space.choices.items()}
 

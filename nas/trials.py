@@ -11,7 +11,7 @@ import pandas as pd
 from latency.console import Terminal
 from latency.table import LatencyTable
 from nas.asking import ask
-from nas.drivers import Driver
+from nas.drivers import DRIVER, Driver
 from nas.evaluation import Steps, prepare_evaluator
 from nas.evaluators import KnowsSome, NeedsPreparation
 from nas.executors import Died, Failed, Finished, Retried, Told
@@ -74,7 +74,7 @@ def run_trials(
         study.pruner = search.pruner
     finished = sum(map(is_counted, known))
     if folder.is_resumed or finished:
-        terminal.line(f"resuming {folder.path}: {finished} of {settings.trials} trials finished")
+        terminal.line(f"resuming {folder.path}: {finished} of {settings.trials} trials are finished")
     progress = SearchProgress(
         terminal,
         trials=settings.trials,
@@ -106,7 +106,7 @@ def _loop(
     choices = distributions(search.space)
 
     def ask_network() -> Any:
-        trial = ask(study, choices)
+        trial = ask(study, choices, {DRIVER: name})
         return trial, trial.params
 
     return SearchLoop(
