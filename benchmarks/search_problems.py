@@ -16,7 +16,8 @@ from latency.table import Entry, LatencyTable
 from nas.evaluators import TableEvaluator
 from nas.problem import Problem
 from nas.reward import Floats, PowerReward
-from search_spaces import count_block_costs, lower_block
+from search_spaces.costs import count_block_costs
+from search_spaces.lowering import lower_block
 from search_spaces.spaces import SearchSpace
 from search_spaces.spaces.staged import Indices
 
