@@ -10,6 +10,7 @@ from nas.evaluators.base import (
     StoppedEarly,
 )
 from nas.evaluators.proxy import ProxyEvaluator
+from nas.evaluators.supernet import SupernetEvaluator
 from nas.evaluators.table import TableEvaluator
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "NeedsPreparation",
     "ProxyEvaluator",
     "StoppedEarly",
+    "SupernetEvaluator",
     "TableEvaluator",
 ]
