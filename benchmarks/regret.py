@@ -110,7 +110,11 @@ def trials_to_reach(found: Mapping[Key, Curves], reward: str, trials: int) -> tu
     samplers = {key[3] for key in found}
     means = {
         sampler: np.mean(
-            [curves.mean(axis=0) for key, curves in found.items() if key[1::2] == (reward, sampler)],
+            [
+                curves.mean(axis=0)
+                for key, curves in found.items()
+                if key[1::2] == (reward, sampler)
+            ],
             axis=0,
         )
         for sampler in samplers

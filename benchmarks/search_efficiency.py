@@ -61,7 +61,9 @@ def search(known: KnownNetworks, setting: Setting, trials: int) -> NDArray[np.fl
     study.sampler = recipe.make(problem, setting.seed)
     accuracies = {
         row.tobytes(): accuracy
-        for row, accuracy in zip(np.ascontiguousarray(known.networks), known.accuracies, strict=True)
+        for row, accuracy in zip(
+            np.ascontiguousarray(known.networks), known.accuracies, strict=True
+        )
     }
     choices = distributions(known.space)
     study.enqueue_trial(known.space.base_choices)
@@ -142,16 +144,16 @@ def print_found(found: dict[Key, Curves], terminal: Terminal) -> None:
         figures = [mean_regret(found[key], n) for n in AFTER if n <= found[key].shape[1]]
         shown = "  ".join(f"{f.mean:6.3f} ({f.low:.3f}–{f.high:.3f})" for f in figures)
         terminal.line(f"{problem:10} {reward} target {target}  {sampler:13} {shown}")
-    worse = []
-    for setting, compared in comparisons(found).items():
+    worse: list[tuple[tuple[str, str, int], int]] = []
+    for place, compared in comparisons(found).items():
         for one in compared:
             needed = "never" if one.needed is None else f"after {one.needed}"
             terminal.line(
-                f"{setting}: {one.rival} has {one.theirs:.3f} after {one.trials}; {OURS} "
+                f"{place}: {one.rival} has {one.theirs:.3f} after {one.trials}; {OURS} "
                 f"has {one.ours:.3f}, and reaches theirs {needed}"
             )
             if one.is_worse:
-                worse.append((setting, one.trials))
+                worse.append((place, one.trials))
     for reward, aim in AIMS.items():
         for trials in AFTER:
             if trials <= min(curves.shape[1] for curves in found.values()):

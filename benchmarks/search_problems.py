@@ -9,8 +9,8 @@ from hydra.utils import get_object
 
 from benchmarks.tabular_problems import FOLDER
 from benchmarks.tabular_spaces import SPACES
-from latency.keys import block_key, boundary_key
 from latency.context import After
+from latency.keys import block_key, boundary_key
 from latency.reach import reachable_steps
 from latency.table import Entry, LatencyTable
 from nas.evaluators import TableEvaluator
@@ -102,9 +102,7 @@ def known_networks(
     percent: bool = False,
 ) -> KnownNetworks:
     """Look up what is known of all networks that stand in a file."""
-    evaluator = TableEvaluator(
-        space=space, file=str(accuracies), accuracy=column, percent=percent
-    )
+    evaluator = TableEvaluator(space=space, file=str(accuracies), accuracy=column, percent=percent)
     networks = evaluator.members()
     problem = Problem.of(space, table, reward=REWARDS["soft"], targets_ms=(1.0,))
     return KnownNetworks(

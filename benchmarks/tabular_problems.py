@@ -56,9 +56,7 @@ def train_network(architecture: Architecture, data: SearchData, seed: int) -> fl
     torch.manual_seed(seed)
     model = build_model(architecture)
     train(model, data.train, SETTINGS, resolution=RESOLUTION, seed=seed, on_step=_nobody)
-    return evaluate(
-        model, data.validation, resolution=RESOLUTION, batch_size=256, on_step=_nobody
-    )
+    return evaluate(model, data.validation, resolution=RESOLUTION, batch_size=256, on_step=_nobody)
 
 
 def measure_blocks(space: SearchSpace, path: Path, terminal: Terminal) -> None:

@@ -50,9 +50,7 @@ def stages_space(*, resolution: int = 96, num_classes: int = 10) -> SearchSpace:
 SPACES: dict[str, Callable[..., SearchSpace]] = {"cells": cells_space, "stages": stages_space}
 
 
-def _space(
-    name: str, stages: tuple[Stage, ...], resolution: int, num_classes: int
-) -> SearchSpace:
+def _space(name: str, stages: tuple[Stage, ...], resolution: int, num_classes: int) -> SearchSpace:
     return SearchSpace(
         name=name,
         stem=(ConvNormAct(out_channels=8, kernel=3),),

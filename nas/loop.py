@@ -1,6 +1,5 @@
 """The search loop: ask → check → evaluate → reward → tell, with several networks at a time."""
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -146,9 +145,7 @@ class SearchLoop:
         self.executor.submit(key, self._call(architecture, choices))
 
     def _call(self, architecture: Architecture, choices: dict[str, Choice]) -> Any:
-        return partial(
-            evaluate_network, self.make_evaluator, architecture, choices, self.prunes
-        )
+        return partial(evaluate_network, self.make_evaluator, architecture, choices, self.prunes)
 
     def _known(self, network: str) -> Evaluation | None:
         """What an earlier trial found: different choices can stand for one network."""

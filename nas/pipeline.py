@@ -44,7 +44,7 @@ FAILURES = (
 """What a person can mend; shown as one line."""
 
 MAY_CHANGE_ON_RESUME = frozenset(
-    {"trials", "finalists", "final", "handover", "executor", "pruner"}
+    {"trials", "finalists", "final", "handover", "executor", "pruner", "driver_patience_s"}
 )
 
 

@@ -14,7 +14,6 @@ from nas.reward import Floats, Reward
 from search_spaces.spaces import Choices, SearchSpace
 from search_spaces.spaces.staged import Indices
 
-
 POOL = 4096
 """Networks that are drawn at once, to find some within the limits."""
 

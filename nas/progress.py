@@ -128,4 +128,3 @@ def noise_warning(found: Sequence[Candidate]) -> str | None:
         f"explains {noise:.2%}): which one is best follows from latency and chance; train longer "
         "(evaluator.settings.epochs), or give more validation images"
     )
-

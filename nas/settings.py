@@ -6,6 +6,8 @@ from pathlib import Path
 from latency.plan import MeasureSettings
 from nas.training import TrainSettings
 
+_LEAST_PATIENCE_S = 12.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
@@ -21,6 +23,8 @@ class SearchSettings:
         final: how a winner is trained.
         trials: how many networks are evaluated in all.
         finalists: how many of the best may be measured end to end, to find one within a target.
+        driver_patience_s: after how many seconds without a sign of life another process that shares
+            the study is taken for dead, and its unfinished trials are run again.
         handover: whether winners are trained and handed over, or the search ends with the trials.
     """
 
@@ -34,6 +38,7 @@ class SearchSettings:
     finalists: int
     seed: int
     handover: bool
+    driver_patience_s: float
     table: Path
     measure: MeasureSettings
     final: TrainSettings
@@ -53,11 +58,24 @@ class SearchSettings:
             _check_integer(field, getattr(self, field), low, high)
         for resolution in self.resolutions:
             _check_integer("resolution", resolution, 16, 4096)
-        for field, values in (("target_latency", self.targets_ms), ("resolution", self.resolutions)):
+        for field, values in (
+            ("target_latency", self.targets_ms),
+            ("resolution", self.resolutions),
+        ):
             if not values or len(set(values)) != len(values):
                 raise ValueError(
                     f"{field} must be one value or several different ones, but got {list(values)}"
                 )
+        patience_s = self.driver_patience_s
+        if (
+            isinstance(patience_s, bool)
+            or not isinstance(patience_s, int | float)
+            or (not _LEAST_PATIENCE_S <= patience_s <= 86400)
+        ):
+            raise ValueError(
+                f"driver_patience_s must be a number in {_LEAST_PATIENCE_S:g}..86400 (a sign of life "
+                f"is given every ten seconds), but got {patience_s!r}"
+            )
         if not isinstance(self.handover, bool):
             raise ValueError(f"handover must be true or false, but got {self.handover!r}")
 

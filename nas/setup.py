@@ -77,13 +77,11 @@ class SamplerRecipe:
         Raises:
             ValueError: there is no such sampler, or it has no such setting.
         """
-        node = OmegaConf.create(OmegaConf.to_container(node, resolve=True))
-        objectives = OmegaConf.select(node, "objectives", default="reward")
+        settings: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
+        objectives = settings.pop("objectives", "reward")
         if objectives not in ("reward", "pareto"):
-            raise ValueError(
-                f"sampler.objectives must be reward or pareto, but got {objectives!r}"
-            )
-        node.pop("objectives", None)
+            raise ValueError(f"sampler.objectives must be reward or pareto, but got {objectives!r}")
+        node = OmegaConf.create(settings)
         check_settings("sampler", node, ("seed", "problem"))
         if "problem" not in _parameters(node):
             build("sampler", node, seed=0)
@@ -155,17 +153,20 @@ def build_search(config: DictConfig, *, command: str) -> Search:
         pruner=build("pruner", config.pruner),
         sampler=SamplerRecipe.of(config.sampler),
         folder=folder,
+        # What is written to files, or shown, has no password in it.
         config=plain | {"storage": settings.storage and shown(settings.storage)},
-        command=command,
+        command=_without_password(command, settings.storage),
     )
+
+
+def _without_password(command: str, storage: str | None) -> str:
+    return command if storage is None else command.replace(storage, shown(storage))
 
 
 def build_space(node: DictConfig, data: ImageData, resolutions: Sequence[int]) -> SearchSpace:
     """The space of networks for the data's classes, at one or several image sizes."""
     resolution = resolutions[0] if len(resolutions) == 1 else tuple(resolutions)
-    space: SearchSpace = build(
-        "space", node, resolution=resolution, num_classes=data.num_classes
-    )
+    space: SearchSpace = build("space", node, resolution=resolution, num_classes=data.num_classes)
     return space
 
 
@@ -219,6 +220,7 @@ def _settings(config: DictConfig, plain: dict[str, Any], device: Device) -> Sear
         finalists=plain["finalists"],
         seed=plain["seed"],
         handover=plain["handover"],
+        driver_patience_s=plain["driver_patience_s"],
         table=Path(str(table)),
         measure=measure,
         final=build("final", config.final),

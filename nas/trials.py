@@ -74,7 +74,9 @@ def run_trials(
         study.pruner = search.pruner
     finished = sum(map(is_counted, known))
     if folder.is_resumed or finished:
-        terminal.line(f"resuming {folder.path}: {finished} of {settings.trials} trials are finished")
+        terminal.line(
+            f"resuming {folder.path}: {finished} of {settings.trials} trials are finished"
+        )
     progress = SearchProgress(
         terminal,
         trials=settings.trials,
@@ -111,7 +113,7 @@ def _loop(
 
     return SearchLoop(
         study=study,
-        driver=Driver(study, name),
+        driver=Driver(study, name, patience_s=search.settings.driver_patience_s),
         problem=problem,
         ask=ask_network,
         make_evaluator=search.recipe,

@@ -119,9 +119,7 @@ def _written(value: Any) -> Choice:
         return text
 
 
-def _accuracies(
-    path: Path, rows: pd.DataFrame, name: str, *, percent: bool
-) -> NDArray[np.float64]:
+def _accuracies(path: Path, rows: pd.DataFrame, name: str, *, percent: bool) -> NDArray[np.float64]:
     values = pd.to_numeric(rows[name], errors="coerce").to_numpy(dtype=np.float64)
     values = values / (100 if percent else 1)
     wrong = ~((values >= 0) & (values <= 1))

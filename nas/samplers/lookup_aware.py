@@ -141,9 +141,7 @@ class LookupAwareSampler(SpaceSampler):
         if drawn is self._whole:
             return drawn
         latencies = self.problem.latency_ms(history.indices)
-        parents = history.indices[
-            self._best(history.accuracies, latencies, target, self._parents)
-        ]
+        parents = history.indices[self._best(history.accuracies, latencies, target, self._parents)]
         pool = np.concatenate([drawn, self._mutate(parents)])
         expected = model.expected(self._networks(pool))
         promising = pool[

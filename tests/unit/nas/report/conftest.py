@@ -14,8 +14,8 @@ from latency.table import Entry, LatencyTable
 from nas.data import ImageData, Split
 from nas.handover import Handover
 from nas.report.summary import build_summary
-from nas.setup import Search
 from nas.settings import SearchSettings
+from nas.setup import Search
 from nas.study import Candidate
 from nas.training import TrainSettings
 from nas.winner import Finalist
@@ -30,6 +30,7 @@ SETTINGS = SearchSettings(
     targets_ms=(10.0,),
     resolutions=(48,),
     handover=True,
+    driver_patience_s=120,
     proxy_resolution=24,
     trials=20,
     finalists=5,
