@@ -1,4 +1,4 @@
-"""``python -m nas.storage_proxy``: one process that many drivers reach a study's storage through."""
+"""``python -m nas.storage_proxy``: a process that many drivers reach a study's storage through."""
 
 import argparse
 import logging
@@ -49,9 +49,8 @@ def _serve(options: argparse.Namespace, terminal: Terminal) -> None:
         raise ValueError(f"--port must be in 1..65535, but got {options.port}")
     if not 1 <= options.threads <= 1000:
         raise ValueError(f"--threads must be in 1..1000, but got {options.threads}")
-    # gRPC shares a port that is taken, and half of the calls end elsewhere.
-    with socket.create_server((options.host, options.port)):
-        pass
+    address = (options.host.strip("[]"), options.port)
+    _check_free(address)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("grpc._server").addFilter(_without_traceback)
     try:
@@ -63,19 +62,29 @@ def _serve(options: argparse.Namespace, terminal: Terminal) -> None:
         )
     except StorageError as error:
         raise ValueError(str(error)) from None
-    announcement = f"serving {shown(options.storage)} at grpc://{options.host}:{options.port}"
-    address = (options.host, options.port)
-    threading.Thread(
-        target=_announce, args=(address, announcement, terminal), daemon=True
-    ).start()
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    announcement = f"serving {shown(options.storage)} at grpc://{host}:{options.port}"
+    threading.Thread(target=_announce, args=(address, announcement, terminal), daemon=True).start()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         run_grpc_proxy_server(
             storage,
-            host=options.host,
+            host=host,
             port=options.port,
             thread_pool=ThreadPoolExecutor(options.threads),
         )
+
+
+def _check_free(address: tuple[str, int]) -> None:
+    """gRPC would share a port that is taken, and half of the calls would end elsewhere."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    try:
+        socket.create_server(address, family=family).close()
+    except OSError as error:
+        said = str(error.strerror or error).partition(" (")[0]
+        raise ValueError(
+            f"--port {address[1]} of {address[0]} cannot be listened at ({said}); give another"
+        ) from None
 
 
 def _announce(address: tuple[str, int], text: str, terminal: Terminal) -> None:

@@ -35,11 +35,11 @@ class Postgres:
     port: int
     databases: int = field(default=0)
 
-    def new_database(self) -> str:
+    def new_database(self, tablespace: str = "pg_default") -> str:
         """Make a database and return its URL, with a password in it."""
         self.databases += 1
         name = f"study{self.databases}"
-        self.sql(f"CREATE DATABASE {name}")
+        self.sql(f"CREATE DATABASE {name} TABLESPACE {tablespace}")
         return f"postgresql://{USER}:{QUOTED_PASSWORD}@127.0.0.1:{self.port}/{name}"
 
     def sql(self, statement: str, database: str = "postgres") -> str:

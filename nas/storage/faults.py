@@ -75,7 +75,7 @@ def postgres_fault(place: object) -> FaultOf:
         if state == _DISK_FULL:
             return StorageError(f"the disk of {place} is full; free some space there, {GOES_ON}")
         if lost or state in _COMES_BACK:
-            return ConnectionLost(f"{place} does not answer ({_first_line(error)})")
+            return ConnectionLost(f"{place} cannot be reached ({_first_line(error)})")
         if state == _READ_ONLY:
             return StorageError(
                 f"{place} takes no changes ({_first_line(error)}); give the URL of the primary"

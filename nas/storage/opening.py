@@ -1,6 +1,7 @@
 """Opens the storage of a study."""
 
 import importlib.util
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -142,6 +143,8 @@ def _open_proxy(place: StorageProxy) -> tuple[BaseStorage, Callable[[], None]]:
             "storage behind a proxy needs the packages grpcio and protobuf: pip install "
             "chronas[grpc]"
         )
+    # It is for processes that fork and use gRPC on both sides, and says so at every fork.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     from nas.storage.proxied import ProxiedStorage  # loads grpc
 
     proxied = ProxiedStorage(place)
@@ -176,7 +179,7 @@ def _set_up(
                     f"{place} cannot be set up ({_said(error)}); see that its user may make tables"
                 ) from error
             if fault is not None and _is_final(fault, time.monotonic() - begun):
-                raise StorageError(f"{fault}; start it, or correct storage=…") from None
+                raise StorageError(f"{fault}; start it, or correct its URL") from None
             time.sleep(0.2)
         else:
             raise_faults(storage.engine, fault_of)

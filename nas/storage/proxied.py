@@ -103,7 +103,7 @@ class ProxiedStorage(ForwardingStorage):
             if self._client is client:
                 client.close()
                 self._client = _connect(self._place)
-        return ConnectionLost(f"{self._place} does not answer ({details})")
+        return ConnectionLost(f"{self._place} cannot be reached ({details})")
 
 
 def _status(error: StorageError) -> Any:

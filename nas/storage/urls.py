@@ -14,7 +14,7 @@ ALLOWED = (
     "(`python -m nas.storage_proxy` serves the last)"
 )
 
-_USER = re.compile(r"(?<=://)([^:@]*)(:?).*@")
+_USER = re.compile(r"(?<=://)([^:@]*)(:?).*@", re.DOTALL)
 _SECRET = re.compile(r"([?&][^=&]*(?:pass|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
