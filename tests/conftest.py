@@ -5,7 +5,7 @@ import importlib.util
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from latency.profile import FORMAT_VERSION, TABLE_FORMAT, Plan, open_table, tabl
 from latency.table import LatencyTable, aggregate
 from search_spaces.blocks import Block, ClassifierHead, ConvNormAct, InvertedResidual, Skip
 from search_spaces.spaces import Choice, Choices, SearchSpace, Stage
+from tests.postgres import Postgres, running_postgres
 
 # The tensors are small: a second thread costs more than it brings, most of all on a busy machine.
 torch.set_num_threads(1)
@@ -60,6 +61,13 @@ def _fixed_random_seeds() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - for libraries that draw from the global generator
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL server. A test that stops it starts it again."""
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
