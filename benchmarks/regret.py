@@ -1,4 +1,4 @@
-"""Regrets of many searches → means with intervals, trials needed, and what differs beyond chance."""
+"""Regrets of many searches → means, intervals, trials needed, and what differs beyond chance."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

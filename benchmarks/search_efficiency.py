@@ -154,13 +154,13 @@ def print_found(found: dict[Key, Curves], terminal: Terminal) -> None:
             )
             if one.is_worse:
                 worse.append((place, one.trials))
-    for reward, aim in AIMS.items():
+    for kind, aim in AIMS.items():
         for trials in AFTER:
             if trials <= min(curves.shape[1] for curves in found.values()):
-                share, needed = trials_to_reach(found, reward, trials)
+                share, ours = trials_to_reach(found, kind, trials)
                 terminal.line(
-                    f"{reward}: the best other's mean regret after {trials} trials is reached "
-                    f"after {needed} ({share:.0%}; aim {aim:.0%}: "
+                    f"{kind}: the best other's mean regret after {trials} trials is reached "
+                    f"after {ours} ({share:.0%}; aim {aim:.0%}: "
                     f"{'met' if share <= aim else 'missed'})"
                 )
     terminal.line(f"significantly worse in: {worse or 'none'}")

@@ -1,4 +1,4 @@
-"""Searches whose every answer is known: a space, accuracies of its networks, latencies of blocks."""
+"""Searches with known answers: a space, accuracies of its networks, latencies of its blocks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -154,7 +154,7 @@ class SpaceCosts:
         def costs(block: Block, shape: TensorShape) -> Costs:
             return count_block_costs(lower_block(block, shape))
 
-        self._blocks = StageTables(listing, lambda *step: 1)
+        self._blocks = StageTables(listing, lambda *_: 1)
         self._params = StageTables(listing, lambda *step: costs(*step[:2]).params)
         self._madds = StageTables(listing, lambda *step: costs(*step[:2]).madds)
         self._peak = StageTables(

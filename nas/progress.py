@@ -46,7 +46,11 @@ class SearchProgress:
             yield
         self._update = None
 
-    def started(self, number: int, latency_ms: float) -> None:
+    def started(
+        self,
+        number: int,
+        latency_ms: float,  # noqa: ARG002 - it is shown when the accuracy is there, too
+    ) -> None:
         self._shares[number] = 0.0
         self._show()
 

@@ -73,8 +73,8 @@ class SearchSettings:
             or (not _LEAST_PATIENCE_S <= patience_s <= 86400)
         ):
             raise ValueError(
-                f"driver_patience_s must be a number in {_LEAST_PATIENCE_S:g}..86400 (a sign of life "
-                f"is given every ten seconds), but got {patience_s!r}"
+                f"driver_patience_s must be a number in {_LEAST_PATIENCE_S:g}..86400 (a sign of "
+                f"life is given every ten seconds), but got {patience_s!r}"
             )
         if not isinstance(self.handover, bool):
             raise ValueError(f"handover must be true or false, but got {self.handover!r}")

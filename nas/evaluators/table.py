@@ -63,7 +63,10 @@ class TableEvaluator:
         return self._accuracies
 
     def evaluate(
-        self, architecture: Architecture, choices: Choices, monitor: Monitor
+        self,
+        architecture: Architecture,  # noqa: ARG002 - it is the choices that stand in the file
+        choices: Choices,
+        monitor: Monitor,
     ) -> Evaluation:
         """The accuracy of these very choices.
 

@@ -1,4 +1,4 @@
-"""Samplers of whole networks. All are Optuna samplers; ``tpe``, ``random`` and ``nsga2`` are its own."""
+"""Samplers of whole networks, all of them Optuna samplers."""
 
 from nas.samplers.base import History, SpaceSampler
 from nas.samplers.lookup_aware import LookupAwareSampler

@@ -17,8 +17,8 @@ from nas.evaluators import ProxyEvaluator, SupernetEvaluator, TableEvaluator
 from nas.executors import LocalExecutor, RayExecutor, ThreadExecutor
 from nas.problem import Problem
 from nas.reward import AbsoluteReward, PowerReward
-from nas.setup import Search, build_search
 from nas.samplers import EvolutionSampler, LookupAwareSampler, PpoSampler
+from nas.setup import Search, build_search
 from nas.training import TrainSettings
 from search_spaces.spaces import mobilenet_v3_space
 

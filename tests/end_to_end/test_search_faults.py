@@ -59,9 +59,9 @@ def _training_workers(driver: int, sign: bytes) -> list[int]:
         with contextlib.suppress(OSError, IndexError):
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
             seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-            if sign in (folder / "cmdline").read_bytes() and seconds > 1:
-                if driver in _ancestors(int(folder.name)):
-                    found.append(int(folder.name))
+            is_worker = sign in (folder / "cmdline").read_bytes()
+            if is_worker and seconds > 1 and driver in _ancestors(int(folder.name)):
+                found.append(int(folder.name))
     return found
 
 
