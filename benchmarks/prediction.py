@@ -19,7 +19,7 @@ from benchmarks.environment import append_row, environment_columns
 from latency.console import Terminal
 from latency.context import After
 from latency.keys import block_key, boundary_key
-from latency.options import SPACES, make_parser, run_command
+from latency.options import SPACES, make_parser, resolutions, run_command
 from latency.predictor import SpacePredictor
 from latency.reach import reachable_steps
 from latency.table import Entry, LatencyTable
@@ -138,7 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser("benchmarks.prediction", __doc__ or "")
     add = parser.add_argument
     add("--space", choices=SPACES, default="mobilenet_v3", help="(%(default)s)")
-    add("--resolution", type=int, default=224, help="that the table is of (%(default)s)")
+    sizes = "that the table is of, one or several: 160,192,224 (%(default)s)"
+    add("--resolution", type=resolutions, default="224", metavar="PIXELS", help=sizes)
     add("--num-classes", type=int, default=1000, help="that the table is of (%(default)s)")
     add("--table", type=Path, metavar="FILE", help="a measured table (random latencies)")
     add("--rounds", type=int, default=15, help="samples of each figure (%(default)s)")

@@ -28,6 +28,7 @@ from latency.options import (
     SPACES,
     add_measure_options,
     make_parser,
+    resolutions,
     run_command,
     settings_of,
 )
@@ -79,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser("benchmarks.profile_cost", __doc__ or "")
     add = parser.add_argument
     add("--space", choices=SPACES, default="mobilenet_v3", help="(%(default)s)")
-    add("--resolution", type=int, default=224, help="image height and width (%(default)s)")
+    sizes = "image height and width, one or several: 160,192,224 (%(default)s)"
+    add("--resolution", type=resolutions, default="224", metavar="PIXELS", help=sizes)
     add("--num-classes", type=int, default=1000, help="(%(default)s)")
     add("--entries", type=int, help="only so many of the entries, drawn at random: to try it")
     add_measure_options(parser)
@@ -114,7 +116,7 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> None:
         terminal.line(line)
     if options.record:
         row = environment_columns(PACKAGES, threads=settings.threads)
-        row |= {"space": options.space, "resolution": str(options.resolution)}
+        row |= {"space": options.space, "resolution": " ".join(map(str, options.resolution))}
         terminal.line(f"recorded in {append_row('profile_cost', row | columns_of(figures))}")
 
 

@@ -4,6 +4,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from latency.devices import Device, LocalDevice, SshDevice
@@ -13,11 +14,17 @@ from latency.profile import CPU_PROVIDER
 from search_spaces.architecture import Architecture
 from search_spaces.precision import Precision
 from search_spaces.seeds import load_seed
-from search_spaces.spaces import SearchSpace, mnasnet_space, mobilenet_v3_space
+from search_spaces.spaces import (
+    SearchSpace,
+    mnasnet_space,
+    mobilenet_v3_space,
+    shufflenet_v2_space,
+)
 
 SPACES: dict[str, Callable[..., SearchSpace]] = {
     "mobilenet_v3": mobilenet_v3_space,
     "mnasnet": mnasnet_space,
+    "shufflenet_v2": shufflenet_v2_space,
 }
 
 FAILURES = (ValueError, LookupError, OSError, DeviceError)
@@ -52,8 +59,22 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--seed", action="append", default=[], metavar="NAME[:WIDTH]", help="a published network")
     add("--arch", action="append", default=[], metavar="FILE", type=Path, help="a network in YAML")
-    add("--resolution", type=int, help="image height and width in pixels (224, or the network's)")
+    sizes = "image height and width in pixels, one or several: 160,192,224 (224, or the network's)"
+    add("--resolution", type=resolutions, metavar="PIXELS", help=sizes)
     add("--num-classes", type=int, help="classes of every network (1000, or the network's)")
+
+
+def resolutions(text: str) -> list[int]:
+    """What ``--resolution`` gives, for argparse.
+
+    Each network is used at each of them; of a space each network has one, a choice.
+    """
+    try:
+        return [int(size) for size in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be pixels like 224 or 160,192,224, but got {text!r:.80}"
+        ) from None
 
 
 def add_space_options(parser: argparse.ArgumentParser) -> None:
@@ -134,8 +155,9 @@ def device_of(options: argparse.Namespace) -> Device:
 
 def networks_of(options: argparse.Namespace) -> list[Architecture]:
     """The networks that ``--seed`` and ``--arch`` name."""
-    networks = [adapted(_seed(text), options) for text in options.seed]
-    return networks + [adapted(Architecture.from_yaml(path), options) for path in options.arch]
+    named = [_seed(text) for text in options.seed]
+    named += [Architecture.from_yaml(path) for path in options.arch]
+    return [network for each in named for network in adapted(each, options)]
 
 
 def spaces_of(options: argparse.Namespace) -> list[SearchSpace]:
@@ -162,10 +184,16 @@ def _seed(text: str) -> Architecture:
     return load_seed(name, factor)
 
 
-def adapted(network: Architecture, options: argparse.Namespace) -> Architecture:
-    """The network with the resolution and the number of classes that the options give."""
-    if options.resolution is not None:
-        network = network.with_resolution(options.resolution)
+def adapted(network: Architecture, options: argparse.Namespace) -> list[Architecture]:
+    """The network at each resolution and with the number of classes that the options give."""
     if options.num_classes is not None:
         network = network.with_num_classes(options.num_classes)
-    return network
+    match options.resolution:
+        case None:
+            return [network]
+        case [size]:
+            return [network.with_resolution(size)]
+        case sizes:
+            return [
+                replace(network, name=f"{network.name}_{size}", resolution=size) for size in sizes
+            ]

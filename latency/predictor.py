@@ -1,34 +1,39 @@
-"""Sums over the blocks of many networks of a space at once: millions of networks a second.
+"""What many networks of a space cost, at once: millions of networks a second.
 
 Every stage is a table: (entrance, combination of its options) → what its layers cost, and which
-entrance of the next stage follows. A network is a row of small integers, and its sum one look-up a
+entrance of the next stage follows. A network is a row of small integers, and its cost one look-up a
 stage.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latency.reach import Cost, CostTable, SpaceListing, list_space
+from latency.reach import LARGEST, SUM, Cost, CostTable, SpaceListing, Total, list_space
 from latency.table import PS_PER_MS, LatencyTable
+from search_spaces.blocks import Block
+from search_spaces.costs import Costs, count_block_costs
+from search_spaces.lowering import lower_block
+from search_spaces.shapes import TensorShape
 from search_spaces.spaces import SearchSpace
 from search_spaces.spaces.staged import Indices
 
 CHUNK = 32768
-"""Networks that are summed together: their few arrays stay in the second-level cache."""
+"""Networks that are looked up together: their few arrays stay in the second-level cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _StageTable:
-    """A stage's tables, flat: a row is entrance · variants + variant.
+class _SectionTable:
+    """A section's tables, flat: a row is entrance · variants + variant.
 
     Attributes:
-        columns: where the stage's choices stand among all.
+        columns: where the section's choices stand among all.
         radices: how many values each of them has.
         costs: what a row adds.
-        onward: the first row of the entrance of the next stage that follows a row.
+        onward: the first row of the entrance of the next section that follows a row.
     """
 
     columns: slice
@@ -38,37 +43,40 @@ class _StageTable:
 
 
 class StageTables:
-    """A cost that adds up over blocks, in whole units, of any networks of a space."""
+    """A cost that follows from those of blocks, in whole units, of any networks of a space."""
 
-    def __init__(self, listing: SpaceListing, cost: Cost) -> None:
+    def __init__(self, listing: SpaceListing, cost: Cost, total: Total = SUM) -> None:
         """Ask for the cost of every block that the space can reach.
 
         Raises:
-            ValueError: a network's sum might not fit 64 bits.
+            ValueError: a network's total might not fit 64 bits.
         """
-        costs = listing.costs(cost)
-        self.bounds = listing.bounds(costs)
-        """The lowest and the highest sum of any network."""
+        costs = listing.costs(cost, total)
+        self.bounds = listing.bounds(costs, total)
+        """The lowest and the highest of any network, exact."""
         self._space = listing.space
-        self._stem_cost = int(costs[0][0, 0])
-        self._head_costs = costs[-1].ravel()
-        self._stages: list[_StageTable] = []
+        self._add = total.add
+        self._common = total.nothing  # of what is the same in every network
+        self._tables: list[_SectionTable] = []
         column = 0
-        for position, section in enumerate(listing.sections[1:-1], start=1):
-            following = listing.sections[position + 1]
-            width = len(section.radices)
-            self._stages.append(
-                _StageTable(
-                    columns=slice(column, column + width),
+        widths = [section.exits.shape[1] for section in listing.sections[1:]]
+        for section, added, following in zip(listing.sections, costs, [*widths, 1], strict=True):
+            columns = slice(column, column + len(section.radices))
+            column = columns.stop
+            if added.size == 1:
+                self._common = int(total.add(self._common, added.item()))
+                continue
+            self._tables.append(
+                _SectionTable(
+                    columns=columns,
                     radices=section.radices,
-                    costs=costs[position].ravel(),
-                    onward=section.exits.ravel() * following.exits.shape[1],
+                    costs=added.ravel(),
+                    onward=section.exits.ravel() * following,
                 )
             )
-            column += width
 
-    def sums(self, indices: Indices) -> NDArray[np.int64]:
-        """The sum of each network.
+    def totals(self, indices: Indices) -> NDArray[np.int64]:
+        """What each network costs.
 
         Args:
             indices: (networks, choices), as ``SearchSpace.sample_indices`` makes them.
@@ -77,19 +85,19 @@ class StageTables:
             ValueError: they are no networks of the space.
         """
         self._space.check_indices(indices)
-        sums = np.full(len(indices), self._stem_cost, dtype=np.int64)
+        totals = np.full(len(indices), self._common, dtype=np.int64)
         for begin in range(0, len(indices), CHUNK):
             chunk = slice(begin, begin + CHUNK)
-            self._add(indices[chunk], sums[chunk])
-        return sums
+            self._look_up(indices[chunk], totals[chunk])
+        return totals
 
-    def _add(self, indices: Indices, sums: NDArray[np.int64]) -> None:
-        rows = np.zeros(len(sums), dtype=np.intp)
-        for stage in self._stages:
-            rows += _variants(indices[:, stage.columns], stage.radices)
-            sums += stage.costs.take(rows)
-            rows = stage.onward.take(rows)
-        sums += self._head_costs.take(rows)
+    def _look_up(self, indices: Indices, totals: NDArray[np.int64]) -> None:
+        rows = np.zeros(len(totals), dtype=np.intp)
+        for table in self._tables:
+            if table.radices:
+                rows += _variants(indices[:, table.columns], table.radices)
+            self._add(totals, table.costs.take(rows), out=totals)
+            rows = table.onward.take(rows)
 
 
 class SpacePredictor:
@@ -120,7 +128,65 @@ class SpacePredictor:
         Raises:
             ValueError: they are no networks of the space.
         """
-        return self._tables.sums(indices) / PS_PER_MS
+        return self._tables.totals(indices) / PS_PER_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostBounds:
+    """(lowest, highest) of any network of a space, exact; each by itself."""
+
+    params: tuple[int, int]
+    madds: tuple[int, int]
+    peak_activation_bytes: tuple[int, int]
+
+
+class SpaceCosts:
+    """Costs of any networks of a space, equal to ``count_costs`` of each.
+
+    ``indices`` are (networks, choices), as ``SearchSpace.sample_indices`` makes them; where they
+    are no networks of the space, a ``ValueError`` says so.
+    """
+
+    def __init__(self, listing: SpaceListing) -> None:
+        """Count the costs of every block that the space can reach."""
+
+        @cache
+        def costs(block: Block, shape: TensorShape) -> Costs:
+            return count_block_costs(lower_block(block, shape))
+
+        self._blocks = StageTables(listing, lambda *_: 1)
+        self._params = StageTables(listing, lambda *step: costs(*step[:2]).params)
+        self._madds = StageTables(listing, lambda *step: costs(*step[:2]).madds)
+        self._peak = StageTables(
+            listing,
+            lambda *step: costs(*step[:2]).peak_activation_bytes,
+            LARGEST,  # only one tensor crosses from a block to the next: no peak spans two of them
+        )
+
+    @property
+    def bounds(self) -> CostBounds:
+        """What the networks of the space can cost."""
+        return CostBounds(
+            params=self._params.bounds,
+            madds=self._madds.bounds,
+            peak_activation_bytes=self._peak.bounds,
+        )
+
+    def blocks(self, indices: Indices) -> NDArray[np.int64]:
+        """How many blocks each network has, stem and head included."""
+        return self._blocks.totals(indices)
+
+    def params(self, indices: Indices) -> NDArray[np.int64]:
+        """The trained values of each network."""
+        return self._params.totals(indices)
+
+    def madds(self, indices: Indices) -> NDArray[np.int64]:
+        """The fused multiply-adds of each network, for one image."""
+        return self._madds.totals(indices)
+
+    def peak_activation_bytes(self, indices: Indices) -> NDArray[np.int64]:
+        """The most that is alive at once in each network, at batch 1, 4 bytes a value."""
+        return self._peak.totals(indices)
 
 
 def _variants(columns: Indices, radices: tuple[int, ...]) -> NDArray[np.unsignedinteger]:

@@ -102,7 +102,8 @@ def _validate(options: argparse.Namespace, terminal: Terminal) -> None:
     settings, device, spaces = settings_of(options), device_of(options), spaces_of(options)
     counts = _counts(options.networks, len(spaces))
     named = networks_of(options)
-    named += [adapted(load_seed(name), options) for name in seed_names() if options.seeds]
+    seeds = seed_names() if options.seeds else ()
+    named += [network for name in seeds for network in adapted(load_seed(name), options)]
     networks = held_out_networks(zip(spaces, counts, strict=True), named, options.random_seed)
     if not networks:
         raise ValueError("nothing to validate on; give --space, --seeds, --seed or --arch")

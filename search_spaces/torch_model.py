@@ -47,7 +47,7 @@ class Network(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = architecture.norm_epsilon
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.blocks(images)
@@ -75,14 +75,17 @@ def build_block(block: Block, in_channels: int) -> nn.Module:
             assert_never(block)
 
 
-def _initialise(module: nn.Module) -> None:
-    """He initialisation by fan-out, as torchvision's mobile networks have it."""
+def initialise(module: nn.Module) -> None:
+    """He initialisation of one layer by fan-out, as torchvision's mobile networks have it."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.01)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.ones_(module.weight)
         nn.init.zeros_(module.bias)
 
 

@@ -66,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _explain(options: argparse.Namespace, terminal: Terminal) -> None:
+    if options.resolution is not None and len(options.resolution) > 1:
+        sizes = ",".join(map(str, options.resolution))
+        raise ValueError(f"networks are explained at one --resolution, but got {sizes}")
     networks = named_networks(options)
     if not networks and not options.claims:
         raise ValueError(
@@ -85,7 +88,7 @@ def _explain(options: argparse.Namespace, terminal: Terminal) -> None:
             terminal.line(line)
         terminal.line(f"{folder}: explain.json, explain.png")
     if options.claims:
-        claims = published_claims(partial(adapted, options=options))
+        claims = published_claims(lambda network: adapted(network, options)[0])
         of_claims = networks_of_claims(claims)
         findings = judge(claims, _measured(of_claims, device, settings, options.table, terminal))
         write_json(folder / "claims.json", [finding.record() for finding in findings])

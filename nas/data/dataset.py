@@ -29,6 +29,13 @@ class Split:
 
         With a ``generator`` they are shuffled, and an incomplete last batch is dropped.
         """
+        for chosen in self.index_batches(batch_size, generator):
+            yield self.images_at(chosen, resolution), self.labels[chosen]
+
+    def index_batches(
+        self, batch_size: int, generator: torch.Generator | None = None
+    ) -> Iterator[Tensor]:
+        """Which images are in each of the ``batches``."""
         if generator is None:
             order = torch.arange(len(self))
         else:
@@ -36,13 +43,17 @@ class Split:
         for chosen in torch.split(order, batch_size):
             if generator is not None and len(chosen) < min(batch_size, len(self)):
                 return
-            images = functional.interpolate(
-                self.images[chosen],
-                size=(resolution, resolution),
-                mode="bilinear",
-                antialias=resolution < max(self.images.shape[2:]),
-            )
-            yield images.contiguous(memory_format=torch.channels_last), self.labels[chosen]
+            yield chosen
+
+    def images_at(self, chosen: Tensor, resolution: int) -> Tensor:
+        """Some of the images, ``resolution`` pixels high and wide, channels last."""
+        images = functional.interpolate(
+            self.images[chosen],
+            size=(resolution, resolution),
+            mode="bilinear",
+            antialias=resolution < max(self.images.shape[2:]),
+        )
+        return images.contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

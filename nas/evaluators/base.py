@@ -7,6 +7,7 @@ from torch import Tensor
 
 from search_spaces import Architecture
 from search_spaces.spaces import Choices
+from search_spaces.spaces.staged import Indices
 
 
 class StoppedEarly(Exception):  # noqa: N818 - it is no error: the evaluation was not worth its end
@@ -42,9 +43,11 @@ class Evaluation:
         accuracy: on the validation part, in 0..1.
         of_network: whether it is a figure of the network, and so also that of other choices that
             stand for the same network; otherwise it is of these choices alone.
+        standard_error: of the accuracy, by the number of images it was taken on; 0 is unknown.
     """
 
     accuracy: float
+    standard_error: float = 0.0
     of_network: bool = True
 
 
@@ -82,4 +85,13 @@ class GivesWeights(Protocol):
 
     def weights(self, architecture: Architecture) -> dict[str, Tensor]:
         """The ``state_dict`` of ``build_model(architecture)`` that the winner starts from."""
+        ...
+
+
+@runtime_checkable
+class KnowsSome(Protocol):
+    """An evaluator that can score some networks of the space alone."""
+
+    def members(self) -> Indices:
+        """(networks, choices): these, as rows of the space."""
         ...

@@ -1,5 +1,6 @@
-"""Samplers of whole networks. All are Optuna samplers; ``tpe``, ``random`` and ``nsga2`` are its own."""
+"""Samplers of whole networks, all of them Optuna samplers."""
 
 from nas.samplers.base import History, SpaceSampler
+from nas.samplers.lookup_aware import LookupAwareSampler
 
-__all__ = ["History", "SpaceSampler"]
+__all__ = ["History", "LookupAwareSampler", "SpaceSampler"]

@@ -59,12 +59,17 @@ class SpaceSampler(BaseSampler):
         """The next network, as a row of the space: (choices,)."""
 
     def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
+        self,
+        study: Study,  # noqa: ARG002 - the space is known without it
+        trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
         return self._distributions
 
     def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        search_space: dict[str, BaseDistribution],  # noqa: ARG002 - it is the whole space
     ) -> dict[str, Any]:
         row = self.propose(self._history(study, trial))
         return dict(self.problem.space.choices_at(row))

@@ -15,6 +15,9 @@ from nas.data import Split
 StepCallback = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
+EpochCallback = Callable[[int], None]
+"""Called with the number of epochs done, after each of them but the last."""
+
 
 class DivergenceError(RuntimeError):
     """The loss is no longer a number."""
@@ -40,20 +43,21 @@ class TrainSettings:
     threads: int | None = 1
 
     def __post_init__(self) -> None:
-        _check_range(self, "epochs", 1, 100_000, whole=True)
-        _check_range(self, "batch_size", 2, 65_536, whole=True)
+        check_range(self, "epochs", 1, 100_000, whole=True)
+        check_range(self, "batch_size", 2, 65_536, whole=True)
         if self.threads is not None:
-            _check_range(self, "threads", 1, 1024, whole=True)
-        _check_range(self, "learning_rate", 1e-12, 1e3)
-        _check_range(self, "momentum", 0, 0.9999)
-        _check_range(self, "weight_decay", 0, 1)
-        _check_range(self, "label_smoothing", 0, 0.99)
-        _check_range(self, "warmup", 0, 1)
+            check_range(self, "threads", 1, 1024, whole=True)
+        check_range(self, "learning_rate", 1e-12, 1e3)
+        check_range(self, "momentum", 0, 0.9999)
+        check_range(self, "weight_decay", 0, 1)
+        check_range(self, "label_smoothing", 0, 0.99)
+        check_range(self, "warmup", 0, 1)
 
 
-def _check_range(
-    settings: TrainSettings, field: str, low: float, high: float, *, whole: bool = False
+def check_range(
+    settings: object, field: str, low: float, high: float, *, whole: bool = False
 ) -> None:
+    """Raise ``ValueError`` unless a field of ``settings`` is a number in ``low..high``."""
     value: Any = getattr(settings, field)
     fits = isinstance(value, int) if whole else isinstance(value, int | float)
     if not fits or isinstance(value, bool) or not low <= value <= high:
@@ -71,6 +75,11 @@ def rate_factor(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1.0, total - rise)))
 
 
+def use_threads(threads: int | None) -> None:
+    """Let torch use so many threads; ``None`` is one a core."""
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+
+
 def train(
     model: nn.Module,
     data: Split,
@@ -79,13 +88,16 @@ def train(
     resolution: int,
     seed: int,
     on_step: StepCallback,
+    on_epoch: EpochCallback | None = None,
 ) -> None:
     """Train ``model`` in place on images of ``resolution`` pixels; deterministic for a seed.
+
+    ``on_epoch`` may evaluate the model; training goes on as if it had not.
 
     Raises:
         DivergenceError: the loss became infinite or NaN.
     """
-    torch.set_num_threads(settings.threads or len(os.sched_getaffinity(0)))
+    use_threads(settings.threads)
     generator = torch.Generator().manual_seed(seed)
     batch_size = min(settings.batch_size, len(data))
     total = len(data) // batch_size * settings.epochs
@@ -103,7 +115,10 @@ def train(
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
     done = 0
-    for _ in range(settings.epochs):
+    for epoch in range(settings.epochs):
+        if epoch and on_epoch is not None:
+            on_epoch(epoch)
+            model.train()
         for images, labels in data.batches(batch_size, resolution, generator):
             loss = functional.cross_entropy(
                 model(images), labels, label_smoothing=settings.label_smoothing

@@ -1,6 +1,6 @@
 """Spaces around a base network: its stem and head stay, its stages vary."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from search_spaces.architecture import Architecture
@@ -15,7 +15,8 @@ from search_spaces.blocks import (
 from search_spaces.scaling import round_channels
 from search_spaces.seeds import load_seed
 from search_spaces.shapes import TensorShape, output_shape
-from search_spaces.spaces.staged import SearchSpace, Stage
+from search_spaces.spaces.stage import Stage
+from search_spaces.spaces.staged import SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +29,14 @@ class BaseStage:
     stride: int
     layers: int
 
-    def depth_offsets(self) -> tuple[int, ...]:
-        """−1, 0, +1, without what would leave the stage empty."""
-        return tuple(offset for offset in (-1, 0, 1) if self.layers + offset >= 1)
+    def scaled_channels(self, width: float) -> int:
+        """``width`` times as many channels, as a multiple of 8."""
+        return round_channels(self.out_channels * width)
+
+    def depth_offsets(self, furthest: int = 1) -> tuple[int, ...]:
+        """−1, 0, +1, or further on both sides, without what would leave the stage empty."""
+        offsets = range(-furthest, furthest + 1)
+        return tuple(offset for offset in offsets if self.layers + offset >= 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,26 +54,28 @@ def space_around(
     make_stage: Callable[[int, BaseStage], Stage],
     *,
     name: str,
-    resolution: int,
+    resolution: int | Sequence[int],
     num_classes: int,
+    stem: int = 1,
 ) -> SearchSpace:
-    """The space of networks with the stem and head of the seed ``base``.
+    """The space of networks with the stem, of so many blocks, and the head of the seed ``base``.
 
     ``make_stage`` is given each stage's number, from 1, and the base's own.
 
     Raises:
         ValueError: there is no such seed, or ``make_stage`` cannot use one of its stages.
     """
-    seed = load_seed(base, resolution=resolution).with_num_classes(num_classes)
-    stages = enumerate(base_stages(seed), start=1)
-    return SearchSpace(
+    seed = load_seed(base).with_num_classes(num_classes)
+    stages = enumerate(base_stages(seed, stem=stem), start=1)
+    space = SearchSpace(
         name=name,
-        stem=seed.blocks[:1],
+        stem=seed.blocks[:stem],
         stages=tuple(make_stage(number, stage) for number, stage in stages),
         head=seed.blocks[-2:],
-        resolution=resolution,
+        resolution=seed.resolution,
         norm_epsilon=seed.norm_epsilon,
     )
+    return space.with_resolutions(resolution)
 
 
 def stack_layers(
@@ -75,11 +83,10 @@ def stack_layers(
     input_channels: int,
     make_layer: Callable[[LayerPlace], Block],
     *,
-    width: float,
+    out_channels: int,
     depth_offset: int,
 ) -> tuple[Block, ...]:
-    """The layers of a stage ``width`` times as wide as the base's, and deeper by an offset."""
-    out_channels = round_channels(base.out_channels * width)
+    """The layers of a stage of another width than the base's, and deeper by an offset."""
     return tuple(
         make_layer(
             LayerPlace(

@@ -5,6 +5,7 @@ operation, filters and layers; only its first layer strides. The paper varies Mo
 MnasNet-A1 as base, whose width 112 is off MobileNetV2's grid, A1 itself is a member.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 from search_spaces.blocks import (
@@ -24,7 +25,8 @@ from search_spaces.spaces.around import (
     space_around,
     stack_layers,
 )
-from search_spaces.spaces.staged import Choices, SearchSpace, Stage
+from search_spaces.spaces.stage import Choices, Stage
+from search_spaces.spaces.staged import SearchSpace
 
 CONV_OPS = ("conv", "separable", "mbconv3", "mbconv6")
 KERNELS = (3, 5)
@@ -34,9 +36,14 @@ FILTERS = (0.75, 1.0, 1.25)
 
 
 def mnasnet_space(
-    *, resolution: int = 224, num_classes: int = 1000, base: str = "mnasnet_a1"
+    *,
+    resolution: int | Sequence[int] = 224,
+    num_classes: int = 1000,
+    base: str = "mnasnet_a1",
 ) -> SearchSpace:
     """The space around ``base``: ``mnasnet_a1``, or ``mobilenet_v2`` as in the paper.
+
+    Of several resolutions each network has one, a choice; the base has the largest.
 
     Raises:
         ValueError: there is no such seed, or it is no member of the space around it.
@@ -44,7 +51,7 @@ def mnasnet_space(
     space = space_around(
         base, _stage, name="mnasnet", resolution=resolution, num_classes=num_classes
     )
-    space.encode(load_seed(base))
+    space.encode(load_seed(base, resolution=space.resolution))
     return space
 
 
@@ -91,7 +98,7 @@ def _layers(
         base,
         input_channels,
         partial(_layer, activation, values),
-        width=float(values["filters"]),
+        out_channels=base.scaled_channels(float(values["filters"])),
         depth_offset=int(values["layers"]),
     )
 

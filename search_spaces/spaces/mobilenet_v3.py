@@ -4,6 +4,7 @@ Kernel, expansion, squeeze-and-excite, activation, width and depth around a base
 stem and head stay. Squeeze-and-excite is MobileNetV3's: a quarter of the expansion, hard-sigmoid.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 from search_spaces.blocks import (
@@ -22,7 +23,8 @@ from search_spaces.spaces.around import (
     space_around,
     stack_layers,
 )
-from search_spaces.spaces.staged import Choice, Choices, SearchSpace, Stage
+from search_spaces.spaces.stage import Choice, Choices, Stage
+from search_spaces.spaces.staged import SearchSpace
 
 KERNELS = (3, 5, 7)
 EXPANSIONS = (3, 4, 6)
@@ -31,11 +33,15 @@ WIDTHS = (0.75, 1.0, 1.25)
 
 
 def mobilenet_v3_space(
-    *, resolution: int = 224, num_classes: int = 1000, base: str = "mnasnet_a1"
+    *,
+    resolution: int | Sequence[int] = 224,
+    num_classes: int = 1000,
+    base: str = "mnasnet_a1",
 ) -> SearchSpace:
     """The space around ``base``, a seed of separable and inverted-residual blocks.
 
-    The first layer of each of its stages says what the whole stage is at the start.
+    The first layer of each of its stages says what the whole stage is at the start. Of several
+    resolutions each network has one, a choice; the base has the largest.
 
     Raises:
         ValueError: there is no such seed, or it is not made of such blocks.
@@ -85,7 +91,7 @@ def _layers(base: BaseStage, values: Choices, input_channels: int) -> tuple[Bloc
         base,
         input_channels,
         partial(_layer, values),
-        width=float(values["width"]),
+        out_channels=base.scaled_channels(float(values["width"])),
         depth_offset=int(values["depth"]),
     )
 

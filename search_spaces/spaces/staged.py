@@ -5,22 +5,21 @@ It keeps a space small in *blocks* even where it is huge in networks: a latency 
 thousands of entries, not 10¹³.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import prod
-from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.architecture import Architecture
-from search_spaces.blocks import Block, ClassifierHead
+from search_spaces.architecture import MAX_RESOLUTION, Architecture
+from search_spaces.blocks import Block, ClassifierHead, check_integer
 from search_spaces.shapes import TensorShape, output_shape
+from search_spaces.spaces.stage import Choice, Choices, Stage, check_values
 
-Choice: TypeAlias = bool | int | float | str
-Choices: TypeAlias = Mapping[str, Choice]
+RESOLUTION = "resolution"
+"""The first choice of a space of several image sizes."""
 
 Indices: TypeAlias = NDArray[np.uint8]
 """Networks as rows: of each choice, in the order of ``choices``, the index of its value.
@@ -28,63 +27,23 @@ Indices: TypeAlias = NDArray[np.uint8]
 Column by column in memory (Fortran order) they are read twice as fast.
 """
 
-MAX_VALUES = 256
-"""Of one choice, so that an index fits a byte."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """Layers that share their choices.
-
-    Attributes:
-        name: stands before the options' names: ``stage2.kernel``.
-        options: each option's allowed values.
-        base: the values that give the base network's stage.
-        layers: values of the options, input channels → the stage's layers.
-    """
-
-    name: str
-    options: Mapping[str, tuple[Choice, ...]]
-    base: Choices
-    layers: Callable[[Choices, int], tuple[Block, ...]]
-
-    def __post_init__(self) -> None:
-        for option, values in self.options.items():
-            if not values or len(set(values)) != len(values):
-                raise ValueError(
-                    f"{self.name}.{option} must have distinct values, at least one, "
-                    f"but got {values!r}"
-                )
-            if len(values) > MAX_VALUES:
-                raise ValueError(
-                    f"{self.name}.{option} must have {MAX_VALUES} values at most, "
-                    f"but got {len(values)}"
-                )
-            if self.base.get(option) not in values:
-                raise ValueError(
-                    f"the base network is no member of the space: {self.name}.{option} is "
-                    f"{self.base.get(option)!r}, but allowed are {values!r}"
-                )
-
-    def variants(self) -> Iterator[Choices]:
-        """Every combination of the options, those nearest to the base first."""
-        ordered = (
-            sorted(values, key=lambda value, base=self.base[option]: value != base)  # type: ignore[misc]
-            for option, values in self.options.items()
-        )
-        for values in product(*ordered):
-            yield MappingProxyType(dict(zip(self.options, values, strict=True)))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpace:
-    """Networks that share a stem and a head and differ in their stages."""
+    """Networks that share a stem and a head and differ in their stages, and maybe in image size.
+
+    Attributes:
+        resolution: height and width of the base network's image, in pixels.
+        resolutions: all that may be chosen, ``resolution`` among them; by default it is alone, and
+            no choice.
+    """
 
     name: str
     stem: tuple[Block, ...]
     stages: tuple[Stage, ...]
     head: tuple[Block, ...]
     resolution: int = 224
+    resolutions: tuple[int, ...] = ()
     image_channels: int = 3
     norm_epsilon: float = 1e-5
 
@@ -94,12 +53,25 @@ class SearchSpace:
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"the stages of {self.name!r} must have names of their own: {names}")
+        object.__setattr__(self, "resolutions", tuple(self.resolutions) or (self.resolution,))
+        _check_resolutions(self.resolutions)
+        if self.resolution not in self.resolutions:
+            raise ValueError(
+                f"the base network is no member of {self.name}: its resolution is "
+                f"{self.resolution}, but allowed are {self.resolutions!r}"
+            )
         self.build(self.base_choices)
 
     @property
     def choices(self) -> dict[str, tuple[Choice, ...]]:
-        """Every choice's allowed values, in order: ``{"stage1.kernel": (3, 5, 7), …}``."""
-        return {
+        """Every choice's allowed values, in order: ``{"stage1.kernel": (3, 5, 7), …}``.
+
+        Before them stands ``"resolution"``, where there are several.
+        """
+        images: dict[str, tuple[Choice, ...]] = {}
+        if len(self.resolutions) > 1:
+            images[RESOLUTION] = self.resolutions
+        return images | {
             f"{stage.name}.{option}": values
             for stage in self.stages
             for option, values in stage.options.items()
@@ -108,7 +80,10 @@ class SearchSpace:
     @property
     def base_choices(self) -> dict[str, Choice]:
         """The choices that give the base network: a search's first trial."""
-        return {
+        images: dict[str, Choice] = {}
+        if len(self.resolutions) > 1:
+            images[RESOLUTION] = self.resolution
+        return images | {
             f"{stage.name}.{option}": stage.base[option]
             for stage in self.stages
             for option in stage.options
@@ -121,7 +96,26 @@ class SearchSpace:
 
     @property
     def input_shape(self) -> TensorShape:
+        """Of the base network."""
         return TensorShape(self.image_channels, self.resolution, self.resolution)
+
+    @property
+    def input_shapes(self) -> tuple[TensorShape, ...]:
+        """Of each of ``resolutions``."""
+        return tuple(TensorShape(self.image_channels, size, size) for size in self.resolutions)
+
+    def with_resolutions(self, resolution: int | Sequence[int]) -> "SearchSpace":
+        """The same space for images of another size, or of any of several.
+
+        The base network's is the largest of them.
+
+        Raises:
+            ValueError: ``resolution`` is neither a size nor a sequence of distinct ones.
+        """
+        several = isinstance(resolution, Sequence) and not isinstance(resolution, str)
+        sizes: tuple[Any, ...] = tuple(resolution) if several else (resolution,)  # type: ignore[arg-type]
+        _check_resolutions(sizes)
+        return replace(self, resolution=max(sizes), resolutions=sizes)
 
     def build(self, choices: Choices, name: str | None = None) -> Architecture:
         """The network that ``choices`` stand for.
@@ -140,7 +134,7 @@ class SearchSpace:
         return Architecture(
             name=name or f"{self.name}_network",
             blocks=(*blocks, *self.head),
-            resolution=self.resolution,
+            resolution=int(choices.get(RESOLUTION, self.resolution)),
             image_channels=self.image_channels,
             norm_epsilon=self.norm_epsilon,
         )
@@ -205,19 +199,13 @@ class SearchSpace:
     def encode(self, architecture: Architecture) -> dict[str, Choice]:
         """Choices that build ``architecture``; those nearest to the base where several do.
 
-        Its resolution and number of classes are not compared.
+        Its number of classes is not compared, nor its resolution where the space has one alone.
 
         Raises:
             ValueError: the network is no member of the space; the message names the first block
                 that no choice makes.
         """
-        for field in ("image_channels", "norm_epsilon"):
-            theirs, ours = getattr(architecture, field), getattr(self, field)
-            if theirs != ours:
-                raise ValueError(
-                    f"{architecture.name} is not in {self.name}, where {field} is {ours}, but "
-                    f"{theirs} in the network"
-                )
+        images = self._image_choices(architecture)
         blocks = architecture.with_num_classes(self._classes).blocks
         if blocks[: len(self.stem)] != self.stem:
             raise ValueError(f"{architecture.name} is not in {self.name}: it has another stem")
@@ -229,7 +217,25 @@ class SearchSpace:
                 f"{architecture.name} is not in {self.name}: no choice makes blocks[{furthest}], "
                 f"{blocks[min(furthest, len(blocks) - 1)]}"
             )
-        return found
+        return images | found
+
+    def _image_choices(self, architecture: Architecture) -> dict[str, Choice]:
+        """The choices that the stages do not make; ``ValueError`` where there are none."""
+        for field in ("image_channels", "norm_epsilon"):
+            theirs, ours = getattr(architecture, field), getattr(self, field)
+            if theirs != ours:
+                raise ValueError(
+                    f"{architecture.name} is not in {self.name}, where {field} is {ours}, but "
+                    f"{theirs} in the network"
+                )
+        if len(self.resolutions) == 1:
+            return {}
+        if architecture.resolution not in self.resolutions:
+            raise ValueError(
+                f"{architecture.name} is not in {self.name}, where resolution is one of "
+                f"{self.resolutions!r}, but {architecture.resolution} in the network"
+            )
+        return {RESOLUTION: architecture.resolution}
 
     @property
     def _classes(self) -> int:
@@ -284,6 +290,12 @@ class SearchSpace:
                     f"{stage.name}.{option}": values[option] for option in values
                 } | rest, reached
         return None, furthest
+
+
+def _check_resolutions(sizes: tuple[int, ...]) -> None:
+    for size in sizes:
+        check_integer("SearchSpace", "resolution", size, 1, MAX_RESOLUTION)
+    check_values("SearchSpace.resolutions", sizes)
 
 
 def _beyond(space: str, name: str, values: tuple[Choice, ...], index: int) -> str:

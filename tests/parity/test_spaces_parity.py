@@ -6,11 +6,17 @@ from collections.abc import Callable
 import pytest
 
 from search_spaces import Architecture
-from search_spaces.spaces import SearchSpace, mnasnet_space, mobilenet_v3_space
+from search_spaces.spaces import (
+    SearchSpace,
+    mnasnet_space,
+    mobilenet_v3_space,
+    shufflenet_v2_space,
+)
 
 SPACES: dict[str, Callable[..., SearchSpace]] = {
     "mobilenet_v3": mobilenet_v3_space,
     "mnasnet": mnasnet_space,
+    "shufflenet_v2": shufflenet_v2_space,
 }
 SMALL_RESOLUTIONS = (32, 48)
 

@@ -18,10 +18,15 @@ from latency.reach import reachable_steps
 from search_spaces import load_seed
 from search_spaces.blocks import ConvNormAct, Pool, PoolKind
 from search_spaces.shapes import TensorShape
-from search_spaces.spaces import SearchSpace, mnasnet_space, mobilenet_v3_space
+from search_spaces.spaces import (
+    SearchSpace,
+    mnasnet_space,
+    mobilenet_v3_space,
+    shufflenet_v2_space,
+)
 
 
-@pytest.mark.parametrize("make", [mobilenet_v3_space, mnasnet_space])
+@pytest.mark.parametrize("make", [mobilenet_v3_space, mnasnet_space, shufflenet_v2_space])
 def test_every_reachable_block_of_a_space_has_a_key_of_its_own(
     make: Callable[[], SearchSpace],
 ) -> None:

@@ -30,7 +30,12 @@ from search_spaces.lowering import LoweredBlock, lower, lower_block
 from search_spaces.onnx_graph import WEIGHTS_FILE, build_weightless_onnx
 from search_spaces.precision import Precision
 from search_spaces.shapes import TensorShape
-from search_spaces.spaces import SearchSpace, mnasnet_space, mobilenet_v3_space
+from search_spaces.spaces import (
+    SearchSpace,
+    mnasnet_space,
+    mobilenet_v3_space,
+    shufflenet_v2_space,
+)
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 CHANNEL_FIELDS = {"expanded_channels", "out_channels", "num_classes", "hidden_channels"}
@@ -105,7 +110,7 @@ def kinds_of_steps(space: SearchSpace) -> list[tuple[Block, TensorShape, After]]
     return list(kinds.values())
 
 
-@pytest.mark.parametrize("make_space", [mobilenet_v3_space, mnasnet_space])
+@pytest.mark.parametrize("make_space", [mobilenet_v3_space, mnasnet_space, shufflenet_v2_space])
 def test_blocks_between_stubs_agree(make_space: Callable[..., SearchSpace], tmp_path: Path) -> None:
     steps = kinds_of_steps(make_space(resolution=32, num_classes=10))
     assert len(steps) > 10

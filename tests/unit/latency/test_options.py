@@ -114,6 +114,27 @@ def test_spaces_are_built_around_their_base_or_another() -> None:
         spaces_of(_options("--base", "mobilenet_v2"))
 
 
+def test_several_resolutions_are_of_every_network_and_a_choice_of_a_space() -> None:
+    options = _options("--seed", "mobilenet_v2", "--space", "mnasnet", "--resolution", "64,96")
+    assert [(n.name, n.resolution) for n in networks_of(options)] == [
+        ("mobilenet_v2_64", 64),
+        ("mobilenet_v2_96", 96),
+    ]
+    assert {n.blocks for n in networks_of(options)} == {load_seed("mobilenet_v2").blocks}
+    (space,) = spaces_of(options)
+    assert space.choices["resolution"] == (64, 96)
+
+
+@pytest.mark.parametrize("text", ["64 96", "64,", "large", "6.4"])
+def test_what_names_no_resolutions_is_refused(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        _options("--resolution", text)
+    said = capsys.readouterr().err
+    assert f"--resolution: must be pixels like 224 or 160,192,224, but got {text!r}\n" in said
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [

@@ -162,6 +162,17 @@ def test_whole_networks_are_the_same_every_time_and_members_of_the_space() -> No
         space.encode(network)
 
 
+def test_whole_networks_of_several_resolutions_are_of_each() -> None:
+    space = mobilenet_v3_space(resolution=(64, 96), num_classes=10)
+    networks = whole_networks(space)
+    assert next(iter(networks)).resolution == 96  # the base network's
+    for role in (CALIBRATION, VALIDATION):
+        sizes = [network.resolution for network, theirs in networks.items() if theirs == role]
+        assert min(sizes.count(64), sizes.count(96)) >= 4
+    for network in list(networks)[::13]:
+        assert space.encode(network)["resolution"] == network.resolution
+
+
 def test_a_small_space_has_as_many_whole_networks_as_networks(small_space: SearchSpace) -> None:
     networks = whole_networks(small_space)
     assert len({network_key(network) for network in networks}) == len(networks) == 36

@@ -1,6 +1,7 @@
 """Many networks at once are predicted as each of them alone, to the last bit."""
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,19 +10,27 @@ from benchmarks.prediction import scalar_ms, synthetic_table
 from latency import predictor
 from latency.context import After
 from latency.keys import block_key
-from latency.predictor import SpacePredictor, StageTables
-from latency.reach import list_space, reachable_range_ms
+from latency.predictor import SpaceCosts, SpacePredictor, StageTables
+from latency.reach import LARGEST, list_space, reachable_range_ms
 from latency.table import LatencyTable, MissingEntryError
 from search_spaces import count_costs
 from search_spaces.blocks import Block, ClassifierHead, ConvNormAct
 from search_spaces.costs import count_block_costs
 from search_spaces.lowering import lower_block
 from search_spaces.shapes import TensorShape
-from search_spaces.spaces import Choices, SearchSpace, Stage, mnasnet_space, mobilenet_v3_space
+from search_spaces.spaces import (
+    Choices,
+    SearchSpace,
+    Stage,
+    mnasnet_space,
+    mobilenet_v3_space,
+    shufflenet_v2_space,
+)
 
 SPACES: dict[str, Callable[..., SearchSpace]] = {
     "mobilenet_v3": mobilenet_v3_space,
     "mnasnet": mnasnet_space,
+    "shufflenet_v2": shufflenet_v2_space,
 }
 
 
@@ -30,7 +39,9 @@ def _layers(values: Choices, input_channels: int) -> tuple[Block, ...]:
     return (block,) * int(values.get("depth", 1))
 
 
-def _space(*options: dict[str, tuple[int, ...]]) -> SearchSpace:
+def _space(
+    *options: dict[str, tuple[int, ...]], resolutions: tuple[int, ...] = (8,)
+) -> SearchSpace:
     return SearchSpace(
         name="tiny",
         stem=(ConvNormAct(out_channels=8, kernel=3, stride=2),),
@@ -44,7 +55,8 @@ def _space(*options: dict[str, tuple[int, ...]]) -> SearchSpace:
             for number, given in enumerate(options)
         ),
         head=(ClassifierHead(num_classes=10),),
-        resolution=8,
+        resolution=max(resolutions),
+        resolutions=resolutions,
     )
 
 
@@ -52,14 +64,25 @@ def _madds(block: Block, shape: TensorShape, after: After) -> int:
     return count_block_costs(lower_block(block, shape)).madds
 
 
-def _params(block: Block, shape: TensorShape, after: After) -> int:
-    return count_block_costs(lower_block(block, shape)).params
+def _peak(block: Block, shape: TensorShape, after: After) -> int:
+    return count_block_costs(lower_block(block, shape)).peak_activation_bytes
 
 
-@pytest.mark.parametrize("name", SPACES)
-def test_predictions_are_those_of_the_table(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(
+    scope="module",
+    params=[(name, sizes) for name in SPACES for sizes in (224, (96, 160, 128))],
+    ids=lambda param: f"{param[0]} at {param[1]}",
+)
+def space(request: pytest.FixtureRequest) -> SearchSpace:
+    """Every space, of one resolution and of several."""
+    name, resolution = request.param
+    return SPACES[name](resolution=resolution)
+
+
+def test_predictions_are_those_of_the_table(
+    space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(predictor, "CHUNK", 64)  # several chunks, the last one not full
-    space = SPACES[name]()
     table = synthetic_table(space)
     several = SpacePredictor(space, table)
     indices = space.sample_indices(500, np.random.default_rng(0))
@@ -72,14 +95,40 @@ def test_predictions_are_those_of_the_table(name: str, monkeypatch: pytest.Monke
     assert low < predicted.min() < predicted.max() < high
 
 
-@pytest.mark.parametrize("name", SPACES)
-def test_madds_and_parameters_add_up_in_the_same_way(name: str) -> None:
-    space = SPACES[name]()
-    listing = list_space(space)
-    indices = space.sample_indices(50, np.random.default_rng(1))
-    costs = [count_costs(space.build(space.choices_at(row))) for row in indices]
-    assert StageTables(listing, _madds).sums(indices).tolist() == [c.madds for c in costs]
-    assert StageTables(listing, _params).sums(indices).tolist() == [c.params for c in costs]
+def test_costs_are_those_that_are_counted(space: SearchSpace) -> None:
+    costs = SpaceCosts(list_space(space))
+    indices = space.sample_indices(60, np.random.default_rng(1))
+    counted = [count_costs(space.build(space.choices_at(row))) for row in indices]
+    for field in ("params", "madds", "peak_activation_bytes"):
+        values = getattr(costs, field)(indices)
+        assert values.dtype == np.int64
+        assert values.tolist() == [getattr(each, field) for each in counted]
+        assert len(set(values)) > (50 if field != "peak_activation_bytes" else 3)
+        low, high = getattr(costs.bounds, field)
+        assert low <= values.min() < values.max() <= high
+
+
+def test_bounds_of_costs_are_those_of_all_networks() -> None:
+    options = {"width": (8, 16, 4), "depth": (2, 0, 3)}
+    space = _space(options, options, resolutions=(8, 16))
+    costs = SpaceCosts(list_space(space))
+    sizes = (range(len(values)) for values in space.choices.values())
+    every = np.array(list(product(*sizes)), dtype=np.uint8)
+    counted = [count_costs(space.build(space.choices_at(row))) for row in every]
+    assert len(counted) == 2 * 9**2
+    for field in ("params", "madds", "peak_activation_bytes"):
+        figures = [getattr(each, field) for each in counted]
+        assert getattr(costs, field)(every).tolist() == figures
+        assert min(figures) < max(figures)
+        assert getattr(costs.bounds, field) == (min(figures), max(figures))
+
+
+def test_costs_of_what_are_no_networks_of_the_space_are_refused() -> None:
+    space = _space({"width": (8, 16)}, resolutions=(8, 16))
+    costs = SpaceCosts(list_space(space))
+    assert len(costs.params(np.array([[1, 1]], dtype=np.uint8))) == 1
+    with pytest.raises(ValueError, match=r"index of resolution must be in 0\.\.1, .* got 2$"):
+        costs.peak_activation_bytes(np.array([[2, 0]], dtype=np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -94,19 +143,25 @@ def test_madds_and_parameters_add_up_in_the_same_way(name: str) -> None:
     ],
     ids=["no stages", "no options", "some options", "no layers", "256 variants", "512 variants"],
 )
-def test_stages_of_any_number_of_options(options: list[dict[str, tuple[int, ...]]]) -> None:
-    space = _space(*options)
-    tables = StageTables(list_space(space), _madds)
+@pytest.mark.parametrize("resolutions", [(8,), (8, 9, 7)])
+def test_stages_of_any_number_of_options(
+    options: list[dict[str, tuple[int, ...]]], resolutions: tuple[int, ...]
+) -> None:
+    space = _space(*options, resolutions=resolutions)
+    listing = list_space(space)
     indices = space.sample_indices(64, np.random.default_rng(2))
-    networks = [space.build(space.choices_at(row)) for row in indices]
-    assert tables.sums(indices).tolist() == [count_costs(network).madds for network in networks]
+    counted = [count_costs(space.build(space.choices_at(row))) for row in indices]
+    sums = StageTables(listing, _madds).totals(indices)
+    assert sums.tolist() == [each.madds for each in counted]
+    largest = StageTables(listing, _peak, LARGEST).totals(indices)
+    assert largest.tolist() == [each.peak_activation_bytes for each in counted]
 
 
 def test_bounds_are_those_of_some_network() -> None:
     space = _space({"width": (8, 16, 4)}, {"depth": (2, 1, 3)})
     tables = StageTables(list_space(space), _madds)
     every = np.array([(a, b) for a in range(3) for b in range(3)], dtype=np.uint8)
-    sums = tables.sums(every)
+    sums = tables.totals(every)
     assert tables.bounds == (sums.min(), sums.max())
 
 

@@ -14,16 +14,25 @@ from search_spaces.blocks import (
     ConvNormAct,
     DepthwiseSeparable,
     InvertedResidual,
+    ShuffleV2Unit,
     Skip,
     SqueezeExcite,
 )
 from search_spaces.lowering import lower
 from search_spaces.shapes import TensorShape
-from search_spaces.spaces import Choice, Choices, SearchSpace, mnasnet_space, mobilenet_v3_space
+from search_spaces.spaces import (
+    Choice,
+    Choices,
+    SearchSpace,
+    mnasnet_space,
+    mobilenet_v3_space,
+    shufflenet_v2_space,
+)
 
 SPACES: dict[str, Callable[..., SearchSpace]] = {
     "mobilenet_v3": mobilenet_v3_space,
     "mnasnet": mnasnet_space,
+    "shufflenet_v2": shufflenet_v2_space,
 }
 
 # MnasNet, Figure 7a: operation, kernel, squeeze ratio and skip of the seven stages.
@@ -53,6 +62,12 @@ A1_CHOICES: dict[str, Choice] = {
 @pytest.fixture(params=SPACES)
 def space(request: pytest.FixtureRequest) -> SearchSpace:
     return SPACES[request.param]()
+
+
+@pytest.fixture(params=SPACES)
+def sized_space(request: pytest.FixtureRequest) -> SearchSpace:
+    """Of several resolutions."""
+    return SPACES[request.param](resolution=(160, 224, 96), num_classes=10)
 
 
 def _random_choices(space: SearchSpace, rng: random.Random) -> dict[str, Choice]:
@@ -112,6 +127,8 @@ def test_sizes() -> None:
     # Stages 1 and 7 have one layer, and so two depths; stage 1 of MobileNetV3 has no expansion.
     assert mobilenet_v3_space().size == 72 * 324**5 * 216
     assert mnasnet_space().size == 288**2 * 432**5
+    assert shufflenet_v2_space().size == 300**3
+    assert shufflenet_v2_space(resolution=(224, 160)).size == 2 * 300**3
 
 
 def test_choices_are_listed_stage_by_stage() -> None:
@@ -229,11 +246,17 @@ def test_sampled_rows_are_even_and_repeatable(space: SearchSpace) -> None:
 def test_reachable_blocks_are_listed_from_the_stem_on(space: SearchSpace) -> None:
     reachable = [(block, shape) for block, shape, _ in reachable_steps(space)]
     assert reachable[0] == (space.stem[0], TensorShape(3, 224, 224))
-    # 320 channels at 0.75, 1 and 1.25 times, 32 times smaller than the image.
+    # 320 channels at 0.75, 1 and 1.25 times, 32 times smaller than the image. ShuffleNetV2's last
+    # stage as in Table 5 at 0.5, 1 and 1.5 times; between them multiples of 4.
+    expected, last = {
+        "mobilenet_v3": ({240, 320, 400}, 1280),
+        "mnasnet": ({240, 320, 400}, 1280),
+        "shufflenet_v2": ({192, 348, 464, 580, 704}, 1024),
+    }[space.name]
     widths = {shape for block, shape in reachable if block == space.head[0]}
-    assert widths == {TensorShape(channels, 7, 7) for channels in (240, 320, 400)}
+    assert widths == {TensorShape(channels, 7, 7) for channels in expected}
     assert {shape for block, shape in reachable if block == space.head[1]} == {
-        TensorShape(1280, 7, 7)
+        TensorShape(last, 7, 7)
     }
 
 
@@ -249,6 +272,99 @@ def test_resolution_and_classes_are_given_to_every_network(space: SearchSpace) -
     network = small.build(small.base_choices)
     assert (network.resolution, network.num_classes) == (96, 10)
     assert small.encode(space.build(space.base_choices)) == small.base_choices
+
+
+def test_of_several_resolutions_each_network_has_one(sized_space: SearchSpace) -> None:
+    choices = sized_space.choices
+    assert next(iter(choices)) == "resolution"
+    assert choices["resolution"] == (160, 224, 96)
+    assert list(choices)[1:] == list(SPACES[sized_space.name]().choices)
+    # The base network has the largest image.
+    assert sized_space.base_choices["resolution"] == 224
+    assert sized_space.input_shape == TensorShape(3, 224, 224)
+    one = SPACES[sized_space.name](num_classes=10)
+    base = one.build(one.base_choices)
+    assert sized_space.build(sized_space.base_choices) == base
+    rng = random.Random(2)
+    for size in choices["resolution"]:
+        chosen = _random_choices(sized_space, rng) | {"resolution": size}
+        network = sized_space.build(chosen)
+        del chosen["resolution"]
+        assert network == one.build(chosen).with_resolution(int(size))
+        found = sized_space.encode(network)
+        assert list(found) == list(choices)
+        assert sized_space.build(found) == network
+        # A space of one resolution does not compare them.
+        assert one.build(one.encode(network)) == network.with_resolution(224)
+    with pytest.raises(
+        ValueError,
+        match=r"not in \w+, where resolution is one of \(160, 224, 96\), but 128 in the network$",
+    ):
+        sized_space.encode(base.with_resolution(128))
+
+
+def test_rows_of_integers_begin_with_the_resolution(sized_space: SearchSpace) -> None:
+    indices = sized_space.sample_indices(300, np.random.default_rng(0))
+    sized_space.check_indices(indices)
+    counts = dict.fromkeys(sized_space.resolutions, 0)
+    for row in indices:
+        choices = sized_space.choices_at(row)
+        assert choices["resolution"] == sized_space.resolutions[row[0]]
+        assert sized_space.choice_indices(choices) == tuple(row)
+        counts[sized_space.build(choices).resolution] += 1
+    # A third of them each, but for five standard deviations.
+    assert all(abs(count - 100) < 41 for count in counts.values())
+
+
+def test_the_published_widths_are_members_of_shufflenet_v2() -> None:
+    space = shufflenet_v2_space()
+    for name, width in (("x0_5", 0.5), ("x1_0", 1.0), ("x1_5", 1.5)):
+        seed = load_seed(f"shufflenet_v2_{name}")
+        widths: dict[str, Choice] = {f"stage{number}.width": width for number in (1, 2, 3)}
+        assert space.encode(seed) == space.base_choices | widths
+        assert space.build(space.base_choices | widths, name=seed.name) == seed
+    # Its last convolution is twice as wide.
+    with pytest.raises(ValueError, match=r"no choice makes blocks\[2\], .*out_channels=244"):
+        space.encode(load_seed("shufflenet_v2_x2_0"))
+
+
+@pytest.mark.parametrize("seed", ["shufflenet_v2_x0_5", "shufflenet_v2_x2_0"])
+def test_another_shufflenet_v2_is_the_base_of_its_own_space(seed: str) -> None:
+    base, space = load_seed(seed), shufflenet_v2_space(base=seed)
+    assert space.build(space.base_choices, name=seed) == base
+    assert space.encode(base) == space.base_choices
+
+
+def _shuffle(branch: int, out: int, kernel: int = 3, stride: int = 1) -> ShuffleV2Unit:
+    return ShuffleV2Unit(branch_channels=branch, out_channels=out, kernel=kernel, stride=stride)
+
+
+@pytest.mark.parametrize(
+    ("values", "blocks"),
+    [
+        (
+            {"unit": "narrow_shuffle", "depth": -2},
+            [_shuffle(29, 116, stride=2), _shuffle(29, 116)],
+        ),
+        (
+            {"unit": "wide_shuffle", "width": 0.75, "kernel": 7, "depth": -1},
+            [_shuffle(88, 88, 7, stride=2), *[_shuffle(88, 88, 7)] * 2],
+        ),
+        (
+            {"unit": "separable", "width": 0.5, "kernel": 5, "depth": 2},
+            [
+                DepthwiseSeparable(out_channels=48, kernel=5, stride=2),
+                *[DepthwiseSeparable(out_channels=48, kernel=5, skip=Skip.IDENTITY)] * 5,
+            ],
+        ),
+    ],
+)
+def test_the_units_of_a_stage_of_shufflenet_v2(values: Choices, blocks: list[object]) -> None:
+    space = shufflenet_v2_space()
+    choices = space.base_choices | {f"stage1.{option}": value for option, value in values.items()}
+    network = space.build(choices)
+    assert list(network.blocks[2 : 2 + len(blocks)]) == blocks
+    assert network.blocks[2 + len(blocks)] == _shuffle(116, 232, stride=2)
 
 
 def _with_block(network: Architecture, index: int, **fields: object) -> Architecture:

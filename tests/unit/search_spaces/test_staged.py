@@ -7,7 +7,14 @@ import pytest
 
 from search_spaces import load_seed
 from search_spaces.blocks import Block, ClassifierHead, ConvNormAct, InvertedResidual, Skip
-from search_spaces.spaces import Choices, SearchSpace, Stage, mnasnet_space, mobilenet_v3_space
+from search_spaces.spaces import (
+    Choices,
+    SearchSpace,
+    Stage,
+    mnasnet_space,
+    mobilenet_v3_space,
+    shufflenet_v2_space,
+)
 from search_spaces.spaces.around import BaseStage, base_stages
 
 
@@ -73,11 +80,65 @@ def test_variants_begin_with_the_base() -> None:
         ({"head": (ConvNormAct(out_channels=4, kernel=1),)}, "must end in a ClassifierHead"),
         ({"stages": (_stage(), _stage())}, r"must have names of their own: \['body', 'body'\]"),
         ({"resolution": 0}, r"resolution must be in 1\.\.4096, but got 0"),
+        ({"resolutions": (8, 0)}, r"resolution must be in 1\.\.4096, but got 0"),
+        ({"resolutions": (8, 16.0)}, r"resolution must be an integer, but got 16\.0"),
+        ({"resolutions": (8, 8)}, r"resolutions must have distinct values, .* got \(8, 8\)"),
+        ({"resolutions": (16, 32)}, r"its resolution is 8, but allowed are \(16, 32\)"),
+        (
+            {"resolutions": tuple(range(8, 265))},
+            "resolutions must have 256 values at most, but got 257",
+        ),
     ],
 )
 def test_a_space_refuses_parts_that_make_no_network(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         _space(**fields)
+
+
+def test_a_space_is_used_at_another_resolution_or_at_several() -> None:
+    space = _space(resolution=16)
+    assert (space.resolution, space.resolutions) == (16, (16,))
+    assert "resolution" not in space.choices
+    smaller = space.with_resolutions(8)
+    assert (smaller.resolution, smaller.choices) == (8, space.choices)
+    several = space.with_resolutions([8, 32, 16])
+    assert (several.resolution, several.resolutions) == (32, (8, 32, 16))
+    assert several.choices == {"resolution": (8, 32, 16)} | space.choices
+    assert several.base_choices == {"resolution": 32} | space.base_choices
+    assert several.size == 3 * space.size
+    # One alone is no choice.
+    assert several.with_resolutions([8]) == smaller
+
+
+@pytest.mark.parametrize(
+    ("resolution", "message"),
+    [
+        ([], r"resolutions must have distinct values, at least one, but got \(\)"),
+        ([8, 8], r"resolutions must have distinct values, .* but got \(8, 8\)"),
+        ([8, 5000], r"resolution must be in 1\.\.4096, but got 5000"),
+        ([8, None], "resolution must be an integer, but got None"),
+        (True, "resolution must be an integer, but got True"),
+        ("224", "resolution must be an integer, but got '224'"),
+    ],
+)
+def test_resolutions_that_are_none_are_named(resolution: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^SearchSpace.{message}"):
+        _space().with_resolutions(resolution)
+    with pytest.raises(ValueError, match=f"^SearchSpace.{message}"):
+        shufflenet_v2_space(resolution=resolution)
+
+
+@pytest.mark.parametrize("resolution", [12, "8", None])
+def test_a_resolution_that_is_no_choice_is_named(resolution: Any) -> None:
+    space = _space().with_resolutions((8, 16))
+    choices = space.base_choices | {"resolution": resolution}
+    with pytest.raises(ValueError, match=r"^tiny: resolution must be one of \(8, 16\), but got "):
+        space.build(choices)
+    del choices["resolution"]
+    with pytest.raises(ValueError, match=r"^tiny needs the choice 'resolution', one of \(8, 16\)"):
+        space.build(choices)
+    with pytest.raises(ValueError, match=r"^tiny has no choice 'resolution'"):
+        _space().build(choices | {"resolution": 8})
 
 
 @pytest.mark.parametrize(
@@ -184,6 +245,7 @@ def test_no_depth_leaves_a_stage_empty(layers: int, offsets: tuple[int, ...]) ->
     first = InvertedResidual(expanded_channels=8, out_channels=8, kernel=3, skip=Skip.NONE)
     stage = BaseStage(first=first, input_channels=8, out_channels=8, stride=1, layers=layers)
     assert stage.depth_offsets() == offsets
+    assert stage.depth_offsets(2) == tuple(n for n in (-2, -1, 0, 1, 2) if layers + n >= 1)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +258,12 @@ def test_no_depth_leaves_a_stage_empty(layers: int, offsets: tuple[int, ...]) ->
         # Its separable layers end in a ReLU, which MnasNet's do not.
         (mnasnet_space, "mobilenet_v1", r"mobilenet_v1 is not in mnasnet: .* blocks\[1\]"),
         (mnasnet_space, "mnasnet_a2", "there is no seed 'mnasnet_a2'"),
+        (shufflenet_v2_space, "shufflenet_v1_g3", "stage 1 must be of ShuffleNetV2 units, but is"),
+        (
+            shufflenet_v2_space,
+            "mnasnet_a1",
+            "stage 1 must be of ShuffleNetV2 units, but is an? Inv",
+        ),
     ],
 )
 def test_a_base_of_other_blocks_is_refused(make: Any, base: str, message: str) -> None:

@@ -27,7 +27,7 @@ def test_networks_are_seeds_and_files_in_any_notation(tmp_path: Path) -> None:
     seed = load_seed("mnasnet_a1")
     assert named_networks(options(f"arch={path}", "arch=mnasnet_a1")) == [mine, seed]
     assert named_networks(options("arch=mnasnet_a1", arch=[path])) == [mine, seed]
-    (wide,) = named_networks(options("arch=mnasnet_a1:1.5", resolution=96))
+    (wide,) = named_networks(options("arch=mnasnet_a1:1.5", resolution=[96]))
     assert wide == load_seed("mnasnet_a1", 1.5, resolution=96)
 
 
@@ -43,6 +43,7 @@ def test_networks_are_seeds_and_files_in_any_notation(tmp_path: Path) -> None:
         (["arch=missing.yaml"], "No such file or directory: 'missing.yaml'"),
         (["arch=mnasnet_a1", "--device", "moon"], "--device must be"),
         (["--claims", "--runs", "0"], "runs must be an integer in"),
+        (["--claims", "--resolution", "160,224"], "at one --resolution, but got 160,224"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(

@@ -1,0 +1,99 @@
+"""A supernet's file: its weights, how far their training is, and what it was made for."""
+
+import hashlib
+import io
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latency.files import write_whole
+from nas.data import Split
+from nas.supernet.settings import SupernetSettings
+from search_spaces.spaces import SearchSpace
+
+FORMAT = 1
+_SAMPLED = 16
+"""Networks that a space is known again by."""
+
+Purpose = Mapping[str, str]
+"""What weights are made for, by the names that a person knows; equal where they can be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Checkpoint:
+    """What is kept; ``training`` is what going on needs, and ``None`` where training is over."""
+
+    tensors: Mapping[str, Tensor]
+    training: Mapping[str, Any] | None
+
+
+def purpose_of(
+    space: SearchSpace, data: Split, settings: SupernetSettings, *, resolution: int, seed: int
+) -> Purpose:
+    """All that trained weights depend on; threads, for one, are no part of it."""
+    train = asdict(settings.train)
+    del train["threads"]
+    rows = space.sample_indices(_SAMPLED, np.random.default_rng(0))
+    networks = [space.build(space.choices_at(row)).blocks for row in rows]
+    return {
+        "space": _digest(space.name, space.choices, space.base_choices, networks),
+        "data": _digest(tuple(data.images.shape), data.labels.tolist()),
+        "seed": str(seed),
+        "resolution": str(resolution),
+        "settings.samples": str(settings.samples),
+        "settings.distillation": f"{settings.distillation:g}",
+        **{f"settings.train.{name}": f"{value:g}" for name, value in train.items()},
+    }
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def save_checkpoint(path: Path, purpose: Purpose, checkpoint: Checkpoint) -> None:
+    """Write the file under a temporary name and rename it."""
+    content = io.BytesIO()
+    plain = {
+        "format": FORMAT,
+        "purpose": dict(purpose),
+        "tensors": dict(checkpoint.tensors),
+        "training": checkpoint.training,
+    }
+    torch.save(plain, content)
+    write_whole(path, content.getvalue())
+
+
+def load_checkpoint(path: Path, purpose: Purpose) -> Checkpoint | None:
+    """Read the file; ``None`` if there is none.
+
+    Raises:
+        ValueError: it is damaged, or its weights were made for something else.
+    """
+    try:
+        plain = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return None
+    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path} is damaged and cannot be read ({' '.join(str(error).split())[:80]}); delete "
+            "it, and the supernet is trained anew"
+        ) from None
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} holds no supernet that this version can read; delete it, and one is trained"
+        )
+    for name in {**plain["purpose"], **purpose}:
+        theirs, ours = plain["purpose"].get(name), purpose.get(name)
+        if theirs != ours:
+            raise ValueError(
+                f"{path} holds a supernet of another {name} ({theirs}, but now it is {ours}); go "
+                "on with the old one, give this run another name=…, or delete the file to train a "
+                "new one"
+            )
+    return Checkpoint(tensors=plain["tensors"], training=plain["training"])

@@ -1,0 +1,32 @@
+"""How a supernet is trained, and how its networks are scored."""
+
+from dataclasses import dataclass
+
+from nas.training.loop import TrainSettings, check_range
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupernetSettings:
+    """The sandwich rule's settings (Yu and Huang, 2019, "Universally slimmable networks").
+
+    Attributes:
+        train: epochs, batches, rate and so on, as for a single network. All networks of a step see
+            the same batch; weight decay spares norms and biases.
+        samples: random networks a step, beside the largest and the smallest.
+        distillation: the share of the largest network's soft labels in what the others learn; the
+            rest are the labels themselves.
+        recalibration_batches: training batches that a network's norm statistics are counted on.
+        checkpoint_s: seconds between checkpoints of the training.
+    """
+
+    train: TrainSettings
+    samples: int = 2
+    distillation: float = 1.0
+    recalibration_batches: int = 8
+    checkpoint_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        check_range(self, "samples", 0, 1000, whole=True)
+        check_range(self, "distillation", 0, 1)
+        check_range(self, "recalibration_batches", 1, 100_000, whole=True)
+        check_range(self, "checkpoint_s", 0, 1e6)
