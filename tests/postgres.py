@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -60,6 +59,11 @@ class Postgres:
         """As if the machine had lost its power: nothing is finished, connections break."""
         self._control("stop", "-m", "immediate")
 
+    def stop_at_last(self) -> None:
+        """Stop it, unless it is."""
+        with contextlib.suppress(subprocess.CalledProcessError):
+            self.stop()
+
     def kill_connections(self) -> None:
         """Break every connection but keep the server."""
         self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname ~ '^study'")
@@ -103,7 +107,7 @@ def running_postgres() -> Iterator[Postgres]:
             file.write("fsync = off\nlisten_addresses = '127.0.0.1'\nmax_connections = 300\n")
         server = Postgres(programs=programs, folder=folder, port=_free_port())
         server.start()
-        stack.callback(_kill, folder)
+        stack.callback(server.stop_at_last)
         yield server
 
 
@@ -111,8 +115,3 @@ def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
-
-
-def _kill(folder: Path) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        os.kill(int((folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)

@@ -1,12 +1,12 @@
 """Trials in Optuna's tables, made and read with few statements.
 
-Optuna's own code makes a trial of 41 parameters with 125 statements, most of which look up the
-trial itself, and reads one with six. Here it takes five, and six for any number of trials.
+Optuna's own code makes a trial of 41 parameters with 131 statements, most of which look up the
+trial itself, and reads one with six. Here the one takes five, and the other two for any number.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -22,14 +22,22 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import (
     BindParameter,
     Connection,
+    Double,
     Engine,
+    Integer,
     Row,
+    Select,
+    String,
     Table,
     bindparam,
+    cast,
     func,
     insert,
+    literal,
+    null,
     or_,
     select,
+    union_all,
 )
 
 SCHEMA = "v3.2.0.a"
@@ -42,7 +50,6 @@ _VALUES: Table = models.TrialValueModel.__table__
 _USER: Table = models.TrialUserAttributeModel.__table__
 _SYSTEM: Table = models.TrialSystemAttributeModel.__table__
 _INTERMEDIATE: Table = models.TrialIntermediateValueModel.__table__
-_DETAILS = (_PARAMS, _VALUES, _USER, _SYSTEM, _INTERMEDIATE)
 _IDS_A_STATEMENT = 500
 
 # Statements are built once: to build one takes as long as to have it answered.
@@ -64,12 +71,34 @@ _HEADS = (
     .where(or_(_TRIALS.c.trial_id > bindparam("after"), _TRIALS.c.trial_id.in_(_ONE_OF)))
     .order_by(_TRIALS.c.trial_id)
 )
-_OF_TRIALS = {
-    table: select(table).where(table.c.trial_id.in_(_ONE_OF)).order_by(*table.primary_key.columns)
-    for table in _DETAILS
-}
 
-_Details: TypeAlias = defaultdict[int, list[Row[Any]]]
+
+def _details_of(
+    table: Table, place: str, *, text: str, key: str | None = None, number: str | None = None
+) -> Select[Any]:
+    """A table's rows, under names that all tables share."""
+    absent = null()
+    return select(
+        literal(table.name).label("table"),
+        table.c.trial_id,
+        cast(table.c[place], Integer).label("place"),
+        cast(absent if key is None else table.c[key], String).label("key"),
+        cast(absent if number is None else table.c[number], Double).label("number"),
+        cast(table.c[text], String).label("text"),
+    ).where(table.c.trial_id.in_(_ONE_OF))
+
+
+_DETAILS = union_all(
+    _details_of(
+        _PARAMS, "param_id", key="param_name", number="param_value", text="distribution_json"
+    ),
+    _details_of(_VALUES, "objective", number="value", text="value_type"),
+    _details_of(_USER, "trial_user_attribute_id", key="key", text="value_json"),
+    _details_of(_SYSTEM, "trial_system_attribute_id", key="key", text="value_json"),
+    _details_of(_INTERMEDIATE, "step", number="intermediate_value", text="intermediate_value_type"),
+).order_by("place")
+
+_Details: TypeAlias = defaultdict[tuple[int, str], list[Row[Any]]]
 
 
 class RelationalRows:
@@ -127,43 +156,28 @@ class RelationalRows:
                 if head.trial_id in again or states.get(head.trial_id) != head.state
             ]
             ids = [head.trial_id for head in heads]
-            details = [_details(connection, table, ids) for table in _DETAILS] if ids else []
-        return [self._trial(head, *(rows[head.trial_id] for rows in details)) for head in heads]
+            details = _details(connection, ids)
+        return [self._trial(head, details) for head in heads]
 
-    def _trial(
-        self,
-        head: Row[Any],
-        params: Sequence[Row[Any]],
-        values: Sequence[Row[Any]],
-        user: Sequence[Row[Any]],
-        system: Sequence[Row[Any]],
-        intermediate: Sequence[Row[Any]],
-    ) -> FrozenTrial:
-        distributions = {
-            row.param_name: self._distribution(row.distribution_json) for row in params
-        }
-        as_value = models.TrialValueModel.stored_repr_to_value
-        as_step = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
-        by_objective = sorted(values, key=lambda row: int(row.objective))
+    def _trial(self, head: Row[Any], details: _Details) -> FrozenTrial:
+        params, values, user, system, steps = (
+            details[head.trial_id, table.name]
+            for table in (_PARAMS, _VALUES, _USER, _SYSTEM, _INTERMEDIATE)
+        )
+        distributions = {row.key: self._distribution(row.text) for row in params}
         return FrozenTrial(
             number=head.number,
             trial_id=head.trial_id,
             state=head.state,
             value=None,
-            values=[as_value(row.value, row.value_type) for row in by_objective] or None,
+            values=[_to_value(row) for row in values] or None,
             datetime_start=_to_local(head.datetime_start),
             datetime_complete=_to_local(head.datetime_complete),
-            params={
-                row.param_name: distributions[row.param_name].to_external_repr(row.param_value)
-                for row in params
-            },
+            params={row.key: distributions[row.key].to_external_repr(row.number) for row in params},
             distributions=distributions,
-            user_attrs={row.key: json.loads(row.value_json) for row in user},
-            system_attrs={row.key: json.loads(row.value_json) for row in system},
-            intermediate_values={
-                row.step: as_step(row.intermediate_value, row.intermediate_value_type)
-                for row in intermediate
-            },
+            user_attrs={row.key: json.loads(row.text) for row in user},
+            system_attrs={row.key: json.loads(row.text) for row in system},
+            intermediate_values={row.place: _to_step(row) for row in steps},
         )
 
     def _distribution(self, written: str) -> BaseDistribution:
@@ -195,14 +209,25 @@ def _rows_of(template: FrozenTrial, trial_id: int) -> Iterator[tuple[Table, list
         )
 
 
-def _details(connection: Connection, table: Table, ids: list[int]) -> _Details:
-    """The rows of another table by trial, in the order in which they were written."""
+def _details(connection: Connection, ids: list[int]) -> _Details:
+    """The rows of all other tables by trial and table, in the order in which they were written."""
     found: _Details = defaultdict(list)
     for begin in range(0, len(ids), _IDS_A_STATEMENT):
         part = ids[begin : begin + _IDS_A_STATEMENT]
-        for row in connection.execute(_OF_TRIALS[table], {"ids": part}):
-            found[row.trial_id].append(row)
+        for row in connection.execute(_DETAILS, {"ids": part}):
+            found[row.trial_id, row.table].append(row)
     return found
+
+
+def _to_value(row: Row[Any]) -> float:
+    kind = models.TrialValueModel.TrialValueType[row.text]
+    return models.TrialValueModel.stored_repr_to_value(row.number, kind)
+
+
+def _to_step(row: Row[Any]) -> float:
+    model = models.TrialIntermediateValueModel
+    kind = model.TrialIntermediateValueType[row.text]
+    return model.stored_repr_to_intermediate_value(row.number, kind)
 
 
 def _to_utc(time: datetime | None) -> datetime | None:

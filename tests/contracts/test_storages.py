@@ -120,6 +120,7 @@ class TestEveryStorage:
             assert trial.datetime_start < trial.datetime_complete
         assert study.best_value == pytest.approx(0.2)
 
+    @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
     def test_reads_what_optuna_reads(self, study: optuna.Study, url: str, open_one: Open) -> None:
         study.enqueue_trial({"kernel": 7}, user_attrs={"queued_for": 3})
         study.tell(ask(study, KERNEL), float("inf"))
