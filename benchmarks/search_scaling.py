@@ -1,7 +1,7 @@
 """``python -m benchmarks.search_scaling``: many workers with nothing to do but ask and tell.
 
-Drivers in several processes share one study in PostgreSQL through Optuna's gRPC proxy. Each asks for
-a network, has it evaluated in no time, and tells; what is measured is everything else. Afterwards
+Drivers in several processes share one study in PostgreSQL through Optuna's gRPC proxy. Each asks
+for a network, has it evaluated in no time, and tells; what is measured is everything else. Then
 every trial is counted.
 """
 
