@@ -7,7 +7,7 @@ accuracy (a reward of 0.01).
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.environment import append_row, environment_columns
 from benchmarks.regret import AFTER, OURS, Curves, Key, comparisons, mean_regret, trials_to_reach
 from benchmarks.search_problems import (
+    QUANTILES,
     REWARDS,
     KnownNetworks,
     given_problem,
@@ -106,8 +107,8 @@ def run_searches(
     by_name = {problem.name: problem for problem in problems}
     settings = [
         Setting(problem=problem, sampler=sampler, reward=reward, target=target, seed=seed)
-        for problem, sampler, reward, target, seed in product(
-            by_name, samplers, REWARDS, range(len(problems[0].targets_ms())), range(seeds)
+        for problem, sampler, (reward, target), seed in product(
+            by_name, samplers, _rewards_and_targets(), range(seeds)
         )
     ]
     found: dict[Key, list[NDArray[np.float64]]] = {}
@@ -117,6 +118,14 @@ def run_searches(
             found.setdefault(key, []).append(regret)
             update(done, len(settings))
     return {key: np.stack(curves) for key, curves in found.items()}
+
+
+def _rewards_and_targets() -> Iterator[tuple[str, int]]:
+    """Where α = β, a target is a factor of all rewards, and one target stands for all."""
+    for name, reward in REWARDS.items():
+        targets = (len(QUANTILES) // 2,) if reward.alpha == reward.beta else range(len(QUANTILES))
+        for target in targets:
+            yield name, target
 
 
 def _all(

@@ -44,6 +44,9 @@ def ask(
     trial = Trial(asking, trial_id)
     trial.study, trial.storage = study, study._storage
     if draft.trial is None:
+        # A waiting trial has its choices, and Optuna does not ask the sampler then; NSGA-II gives a
+        # trial its generation when it is asked, and has no use for trials without one.
+        _ = asked.relative_params
         for key, value in (user_attrs or {}).items():
             trial.set_user_attr(key, value)
     return trial

@@ -119,6 +119,11 @@ class Problem:
             pool = pool[self.allowed(pool)]
         if not len(pool):
             pool = self._descend(rng)
+        if self.members is not None and not self.allowed(pool)[0]:
+            raise ValueError(
+                "none of the networks that can be evaluated is within the limits "
+                f"{self.limits.described()}; raise one of them"
+            )
         return pool[rng.integers(len(pool), size=count)]
 
     def _descend(self, rng: np.random.Generator) -> Indices:

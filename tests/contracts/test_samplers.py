@@ -149,11 +149,12 @@ class TestSampler:
     def test_once_it_knows_it_searches_where_rewards_are_high(
         self, name: str, run: Run, tmp_path: Path
     ) -> None:
-        # Of 64 networks, a quarter are within 6 ms, where the reward is highest by far.
+        # A quarter of the 64 networks are within 6 ms, where the reward is highest by far.
         hard = PowerReward(alpha=0, beta=-8)
-        found = run(tmp_path, 60, reward=hard, targets_ms=(6.0,))
-        late = [candidate.latency_ms <= 6 for candidate in found[30:]]
-        assert name in ("random", "ppo") or sum(late) >= 12
+        found = run(tmp_path, 30, reward=hard, targets_ms=(6.0,))
+        good = sum(candidate.latency_ms <= 6 for candidate in found)
+        # PPO needs hundreds of trials, and NSGA-II follows no reward.
+        assert name in ("random", "ppo", "nsga2") or good >= 11
 
 
 def _proposed(found: list[Candidate]) -> list[dict[str, Any]]:
