@@ -7,12 +7,13 @@ trial numbers are given out by the storage, one after the other, and a trial is 
 
 import time
 import uuid
+from collections.abc import Sequence
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from nas.study import RETRY_OF, is_counted
+from nas.study import QUEUED_FOR, is_counted
 
 DRIVER, INTERRUPTED, SURPLUS = "driver", "interrupted", "surplus"
 BEAT_SECONDS = 10.0
@@ -47,21 +48,19 @@ class Driver:
         self.study.set_user_attr(_BEAT + self.name, f"{self._beats} {self._count}")
         self._take_back(now)
 
-    def adopt(self, trial: Trial, trials: int) -> bool:
-        """Make a trial that was just asked for this driver's own.
+    def adopt(self, trial: Trial, known: Sequence[FrozenTrial], trials: int) -> bool:
+        """Make a trial that was just asked for this driver's own; ``known`` was read since.
 
         False, and the trial closed, where it is not needed: two drivers that ask for the last trial
         both get one, and a network that was interrupted may have been queued twice.
         """
         self._mine.add(trial.number)
         earlier = [
-            other
-            for other in self.study.get_trials(deepcopy=False)
-            if other.number < trial.number and _counts_or_may(other)
+            other for other in known if other.number < trial.number and _counts_or_may(other)
         ]
-        retried = trial.user_attrs.get(RETRY_OF)
-        again = retried is not None and any(
-            other.user_attrs.get(RETRY_OF) == retried for other in earlier
+        queued_for = trial.user_attrs.get(QUEUED_FOR)
+        again = queued_for is not None and any(
+            other.user_attrs.get(QUEUED_FOR) == queued_for for other in earlier
         )
         if len(earlier) >= trials or again:
             trial.set_user_attr(SURPLUS, True)
@@ -69,19 +68,9 @@ class Driver:
             return False
         return True
 
-    def wanted(self, trials: int) -> int:
-        """How many trials are still to be asked for."""
-        known = self.study.get_trials(deepcopy=False)
-        taken = sum(_counts_or_may(trial) and trial.state != TrialState.WAITING for trial in known)
-        return trials - taken
-
     def idle(self) -> None:
         """Wait a moment for other drivers to finish theirs."""
         time.sleep(_IDLE_SECONDS)
-
-    def is_complete(self, trials: int) -> bool:
-        """Whether as many trials as were asked for are finished."""
-        return sum(map(is_counted, self.study.get_trials(deepcopy=False))) >= trials
 
     def _take_back(self, now: float) -> None:
         """Close the running trials of dead drivers, and queue their networks again."""
@@ -114,13 +103,24 @@ class Driver:
 
     def _queue_interrupted(self) -> None:
         known = self.study.get_trials(deepcopy=False)
-        queued = {trial.user_attrs.get(RETRY_OF) for trial in known}
+        queued = {trial.user_attrs.get(QUEUED_FOR) for trial in known}
         for trial in known:
             interrupted = trial.state == TrialState.FAIL and INTERRUPTED in trial.user_attrs
             if interrupted and trial.number not in queued:
                 network = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
                 if network:
-                    self.study.enqueue_trial(network, user_attrs={RETRY_OF: trial.number})
+                    self.study.enqueue_trial(network, user_attrs={QUEUED_FOR: trial.number})
+
+
+def wanted(known: Sequence[FrozenTrial], trials: int) -> int:
+    """How many trials are still to be asked for."""
+    taken = sum(_counts_or_may(trial) and trial.state != TrialState.WAITING for trial in known)
+    return trials - taken
+
+
+def is_complete(known: Sequence[FrozenTrial], trials: int) -> bool:
+    """Whether as many trials as were asked for are finished."""
+    return sum(map(is_counted, known)) >= trials
 
 
 def _counts_or_may(trial: FrozenTrial) -> bool:

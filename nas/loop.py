@@ -7,15 +7,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import optuna
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from latency.keys import network_key
-from nas.drivers import BEAT_SECONDS, Driver
+from nas.drivers import BEAT_SECONDS, Driver, is_complete, wanted
 from nas.evaluation import Accuracy, MakeEvaluator, Steps, evaluate_network
 from nas.evaluators import Evaluation, StoppedEarly
 from nas.executors import Asked, Died, Event, Executor, Failed, Finished, Retried, Told
 from nas.problem import Problem, plain_figures
-from nas.study import OVER_LIMIT, RESULT, Candidate, as_candidate, candidates
+from nas.study import OVER_LIMIT, QUEUED_FOR, RESULT, Candidate, as_candidate
 from nas.training.loop import DivergenceError
 from search_spaces import Architecture
 from search_spaces.spaces import Choice
@@ -83,6 +83,7 @@ class SearchLoop:
     pareto: bool = False
     prunes: bool = False
     _running: dict[str, _Running] = field(default_factory=dict)
+    _known: list[FrozenTrial] = field(default_factory=list)
     _failures: int = 0
 
     def run(self, trials: int) -> None:
@@ -93,22 +94,27 @@ class SearchLoop:
         """
         self.driver.beat()
         base = self.problem.space.base_choices
-        known = self.study.get_trials(deepcopy=False)
-        if not known and self.problem.allowed(self.problem.row(base))[0]:
-            self.study.enqueue_trial(base)
-        while not self.driver.is_complete(trials):
+        if not self._look() and self.problem.allowed(self.problem.row(base))[0]:
+            # Drivers that start at the same time all queue it; one of them is adopted.
+            self.study.enqueue_trial(base, user_attrs={QUEUED_FOR: "base"})
+        while not is_complete(self._look(), trials):
             self.driver.beat()
             self._fill(trials)
+            if not self._running and wanted(self._known, trials) <= 0:
+                self.driver.idle()  # other drivers have the rest
             for event in self.executor.wait(BEAT_SECONDS):
                 self._handle(event)
-            if not self._running and self.driver.wanted(trials) <= 0:
-                self.driver.idle()  # other drivers have the rest
+
+    def _look(self) -> list[FrozenTrial]:
+        """Read the study. That is kept, for where there are many trials it is not nothing."""
+        self._known = self.study.get_trials(deepcopy=False)
+        return self._known
 
     def _fill(self, trials: int) -> None:
         """Ask for as many trials as there are workers without one."""
-        while len(self._running) < self.executor.workers and self.driver.wanted(trials) > 0:
+        while len(self._running) < self.executor.workers and wanted(self._known, trials) > 0:
             trial, choices = self._ask_allowed()
-            if not self.driver.adopt(trial, trials):
+            if not self.driver.adopt(trial, self._look(), trials):
                 return
             self._start(trial, choices)
 
@@ -136,8 +142,8 @@ class SearchLoop:
         running = _Running(
             trial=trial, choices=choices, figures=figures, network=network_key(architecture)
         )
-        if (known := self._known(running.network)) is not None:
-            self._tell(running, known)
+        if (found := self._found(running.network)) is not None:
+            self._tell(running, found)
             return
         self.observer.started(trial.number, float(figures["latency_ms"]))
         key = str(trial.number)
@@ -147,12 +153,13 @@ class SearchLoop:
     def _call(self, architecture: Architecture, choices: dict[str, Choice]) -> Any:
         return partial(evaluate_network, self.make_evaluator, architecture, choices, self.prunes)
 
-    def _known(self, network: str) -> Evaluation | None:
+    def _found(self, network: str) -> Evaluation | None:
         """What an earlier trial found: different choices can stand for one network."""
-        for candidate in candidates(self.study):
-            if candidate.network == network and candidate.of_network:
+        for trial in self._known:
+            result = trial.user_attrs.get(RESULT)
+            if result and result["network"] == network and result["of_network"]:
                 return Evaluation(
-                    accuracy=candidate.accuracy, standard_error=candidate.standard_error
+                    accuracy=result["accuracy"], standard_error=result["standard_error"]
                 )
         return None
 

@@ -12,7 +12,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from nas.reward import Reward
 from search_spaces.spaces import Choice, SearchSpace
 
-RESULT, OVER_LIMIT, RETRY_OF = "result", "over_limit", "retry_of"
+RESULT, OVER_LIMIT = "result", "over_limit"
+QUEUED_FOR = "queued_for"
+"""What a trial was queued for: the number of a trial that was interrupted, or ``"base"``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

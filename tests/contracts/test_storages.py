@@ -122,7 +122,7 @@ class TestEveryStorage:
 
     @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
     def test_reads_what_optuna_reads(self, study: optuna.Study, url: str, open_one: Open) -> None:
-        study.enqueue_trial({"kernel": 7}, user_attrs={"retry_of": 3})
+        study.enqueue_trial({"kernel": 7}, user_attrs={"queued_for": 3})
         study.tell(ask(study, KERNEL), float("inf"))
         study.tell(ask(study, KERNEL), state=TrialState.FAIL)
         pruned = ask(study, {**KERNEL, "width": FloatDistribution(0.5, 1.5)})

@@ -13,6 +13,8 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from tests.small_disk import SmallDisk, small_disk
+
 Trials = Callable[[], list[FrozenTrial]]
 TRIALS = 4
 LONG = ("evaluator.settings.epochs=8", f"trials={TRIALS}", "handover=false")
@@ -141,23 +143,27 @@ def test_two_drivers_share_a_study_and_one_of_them_is_killed(
 
 
 def test_a_full_disk_in_mid_trial(
-    tmp_path: Path, search_command: Any, environment: Any, run_command: Any, small_disk: Path
+    tmp_path: Path, search_command: Any, environment: Any, run_command: Any
 ) -> None:
-    log, trials = tmp_path / "log", _trials_at(f"sqlite:///{small_disk}/runs/run/study.db")
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        _fill_in_mid_trial(disk, tmp_path / "log", search_command, environment, run_command)
+
+
+def _fill_in_mid_trial(
+    disk: SmallDisk, log: Path, search_command: Any, environment: Any, run_command: Any
+) -> None:
+    trials = _trials_at(f"sqlite:///{disk.folder}/runs/run/study.db")
     command = [
-        f"runs={small_disk}/runs" if word.startswith("runs=") else word
+        f"runs={disk.folder}/runs" if word.startswith("runs=") else word
         for word in search_command(*LONG)
     ]
-    filler = small_disk / "filler"
     with _running(command, environment, log) as process:
         _wait_until(lambda: any(t.state == TrialState.COMPLETE for t in trials()), process, log)
-        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(4096))
+        disk.fill()
         assert process.wait(300) == 2, log.read_text()
     assert "Traceback" not in log.read_text()
     assert "error: " in log.read_text().splitlines()[-1]
-    filler.unlink()
+    disk.free()
     done = run_command(command)
     assert done.returncode == 0, done.stderr
     _all_finished_once(trials())

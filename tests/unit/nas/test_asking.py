@@ -159,13 +159,13 @@ def test_running_trials_are_seen_with_all_their_parameters(small_space: SearchSp
 
 def test_a_waiting_trial_comes_first_and_keeps_what_is_fixed(small_space: SearchSpace) -> None:
     study = optuna.create_study(direction="maximize", sampler=RandomSampler(seed=0))
-    study.enqueue_trial({"first.kernel": 5}, user_attrs={"retry_of": 7})
+    study.enqueue_trial({"first.kernel": 5}, user_attrs={"queued_for": 7})
     ask(study, distributions(small_space))
     ask(study, distributions(small_space), {"driver": "one"})
     study.enqueue_trial(small_space.base_choices)
     last = ask(study, distributions(small_space), {"driver": "one"})
     first, _, third = study.get_trials()
-    assert (first.params["first.kernel"], first.user_attrs) == (5, {"retry_of": 7})
+    assert (first.params["first.kernel"], first.user_attrs) == (5, {"queued_for": 7})
     assert first.params.keys() == small_space.choices.keys()
     assert third.params == small_space.base_choices
     assert last.user_attrs == third.user_attrs == {"driver": "one"}

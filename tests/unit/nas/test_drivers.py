@@ -10,9 +10,9 @@ from optuna.trial import TrialState
 
 from nas import drivers
 from nas.asking import ask
-from nas.drivers import DRIVER, INTERRUPTED, SURPLUS, Driver
+from nas.drivers import DRIVER, INTERRUPTED, SURPLUS, Driver, is_complete, wanted
 from nas.storage import open_storage
-from nas.study import RETRY_OF, candidates, distributions, open_study
+from nas.study import QUEUED_FOR, candidates, distributions, open_study
 from search_spaces.spaces import SearchSpace
 
 
@@ -34,7 +34,7 @@ def test_a_trial_whose_process_died_is_closed_and_run_again_with_its_choices(
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
     second = candidates(again.study)[1]
     assert (second.number, second.choices) == (2, lost)
-    assert again.study.trials[2].user_attrs[RETRY_OF] == 1
+    assert again.study.trials[2].user_attrs[QUEUED_FOR] == 1
     # Once is enough: the next process finds nothing left over.
     make_search(storage).run(2)
     assert len(again.study.trials) == 3
@@ -59,7 +59,7 @@ def test_trials_of_another_driver_are_left_alone_while_it_lives(
     storage = optuna.storages.InMemoryStorage()
     theirs, ours = make_search(storage, driver="a"), make_search(storage, patience_s=0.0)
     trial = ask(theirs.study, distributions(small_space), {DRIVER: "a"})
-    assert theirs.loop.driver.adopt(trial, 1)
+    assert theirs.loop.driver.adopt(trial, theirs.study.trials, 1)
     for _ in range(3):
         theirs.loop.driver.beat()
         ours.loop.driver.beat()
@@ -90,12 +90,12 @@ def test_of_two_that_ask_for_the_last_trial_one_is_sent_away(
     study = make_search(storage).study
     first, second = (Driver(study, name) for name in "ab")
     trials = [ask(study, distributions(small_space), {DRIVER: name}) for name in "ab"]
-    assert first.adopt(trials[0], 1)
-    assert not second.adopt(trials[1], 1)
+    assert first.adopt(trials[0], study.trials, 1)
+    assert not second.adopt(trials[1], study.trials, 1)
     assert study.trials[1].state == TrialState.FAIL
     assert study.trials[1].user_attrs[SURPLUS]
-    assert second.wanted(1) == 0
-    assert not second.is_complete(1)
+    assert wanted(study.trials, 1) == 0
+    assert not is_complete(study.trials, 1)
 
 
 def test_a_network_that_two_drivers_queued_again_is_run_once(
@@ -103,9 +103,9 @@ def test_a_network_that_two_drivers_queued_again_is_run_once(
 ) -> None:
     search = make_search()
     for _ in range(2):
-        search.study.enqueue_trial(small_space.base_choices, user_attrs={RETRY_OF: 0})
+        search.study.enqueue_trial(small_space.base_choices, user_attrs={QUEUED_FOR: 0})
     search.run(3)
-    again = [trial for trial in search.study.trials if RETRY_OF in trial.user_attrs]
+    again = [trial for trial in search.study.trials if trial.user_attrs.get(QUEUED_FOR) == 0]
     assert [trial.state for trial in again] == [TrialState.COMPLETE, TrialState.FAIL]
     assert len(candidates(search.study)) == 3
 
