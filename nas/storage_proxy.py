@@ -57,7 +57,7 @@ def _serve(options: argparse.Namespace, terminal: Terminal) -> None:
         storage = open_storage(
             options.storage,
             Path(),
-            on_wait=lambda reason: terminal.line(f"{reason}; waiting for it"),
+            on_wait=terminal.line,
             connections=options.threads,
         )
     except StorageError as error:

@@ -81,7 +81,7 @@ class RetryingStorage(ForwardingStorage):
         if not self._is_waiting:
             self._is_waiting = True
             if self.on_wait is not None:
-                self.on_wait(reason)
+                self.on_wait(f"{reason}; waiting for it")
         time.sleep(min(FIRST_PAUSE_S * 2 ** (failures - 2), LONGEST_PAUSE_S, left_s))
 
 

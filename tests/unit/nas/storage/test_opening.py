@@ -84,7 +84,7 @@ def test_a_file_that_another_process_keeps_locked_is_waited_for(
     storage = open_storage(None, path, on_wait=unlock)
     study = optuna.load_study(storage=storage, study_name="study")
     study.enqueue_trial({"kernel": 3})
-    assert reasons == [f"another process keeps {path} locked"]
+    assert reasons == [f"another process keeps {path} locked; waiting for it"]
     assert len(study.trials) == 1
 
 

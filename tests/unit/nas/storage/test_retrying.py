@@ -139,11 +139,11 @@ def test_it_says_once_an_outage_why_it_waits_and_asks_ever_less_often(
     assert (reasons, pauses) == ([], [])  # a server that was restarted in the meantime is there
     inner.lost = 9
     storage.get_all_studies()
-    assert reasons == ["the cable is out"]
+    assert reasons == ["the cable is out; waiting for it"]
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     inner.lost = 2
     storage.get_all_studies()
-    assert reasons == ["the cable is out"] * 2
+    assert reasons == ["the cable is out; waiting for it"] * 2
 
 
 def test_after_so_long_it_gives_up_in_one_line_and_can_be_used_again(inner: Unreliable) -> None:
