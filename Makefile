@@ -67,7 +67,7 @@ $(SETUP): pyproject.toml constraints.txt
 $(TEST_SETUP): $(SETUP)
 	@rm -f $@
 	@echo '==> Installing what the tests need'
-	@$(INSTALL) --no-build-isolation -e '.[tests]'
+	@$(INSTALL) --no-build-isolation -e '.[tests,grpc,postgresql,ray]'
 	@echo '==> Installing the networks that tests compare against'
 	@$(INSTALL) --no-deps torchvision timm
 	@$(INSTALL) huggingface_hub pillow safetensors

@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -11,13 +12,22 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
-Update = Callable[[int, int], None]
-"""Called with (done, total)."""
+
+class Update(Protocol):
+    """How far something is that is being shown."""
+
+    def __call__(self, done: float, total: float) -> None: ...
+
+    def describe(self, description: str) -> None:
+        """Say anew what is being done."""
+        ...
+
 
 _SIGN_OF_LIFE_SECONDS = 2.0
 
@@ -58,8 +68,21 @@ class Terminal:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._console, transient=True) as progress:
-            task = progress.add_task(description, total=None)
-            yield lambda done, total: progress.update(task, completed=done, total=total)
+            yield _Bar(progress, progress.add_task(description, total=None))
+
+
+class _Bar:
+    """Moves a task of a bar."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def __call__(self, done: float, total: float) -> None:
+        self._progress.update(self._task, completed=done, total=total)
+
+    def describe(self, description: str) -> None:
+        self._progress.update(self._task, description=description)
 
 
 class _Heartbeat:
@@ -75,13 +98,16 @@ class _Heartbeat:
 
     def __enter__(self) -> Update:
         self._thread.start()
-        return self._update
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
 
-    def _update(self, done: int, total: int) -> None:
+    def describe(self, description: str) -> None:
+        self._description = description
+
+    def __call__(self, done: float, total: float) -> None:
         elapsed = time.monotonic() - self._started
         left = f", {elapsed / done * (total - done):.0f} s left" if done and elapsed > 2 else ""
         self._state = f" {done / max(1, total):.0%}{left}"

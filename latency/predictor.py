@@ -154,6 +154,7 @@ class SpaceCosts:
         def costs(block: Block, shape: TensorShape) -> Costs:
             return count_block_costs(lower_block(block, shape))
 
+        self._blocks = StageTables(listing, lambda *_: 1)
         self._params = StageTables(listing, lambda *step: costs(*step[:2]).params)
         self._madds = StageTables(listing, lambda *step: costs(*step[:2]).madds)
         self._peak = StageTables(
@@ -170,6 +171,10 @@ class SpaceCosts:
             madds=self._madds.bounds,
             peak_activation_bytes=self._peak.bounds,
         )
+
+    def blocks(self, indices: Indices) -> NDArray[np.int64]:
+        """How many blocks each network has, stem and head included."""
+        return self._blocks.totals(indices)
 
     def params(self, indices: Indices) -> NDArray[np.int64]:
         """The trained values of each network."""

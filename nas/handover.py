@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import torch
 
 from latency.console import Terminal
-from latency.devices import Device
 from latency.measure import measure_entries
-from latency.plan import MeasureSettings, PlanEntry, no_progress
+from latency.plan import PlanEntry, no_progress
 from latency.table import Entry
-from nas.data import ImageData
+from nas.evaluators import GivesWeights
 from nas.export import export_onnx
-from nas.run_folder import RunFolder
-from nas.settings import SearchSettings
+from nas.run_folder import Folder
+from nas.setup import Search
 from nas.training import evaluate, train
+from nas.winner import Finalist
 from search_spaces import Architecture, build_model
 
 
@@ -36,25 +36,23 @@ class Handover:
     measured: Entry
 
 
-def hand_over(
-    architecture: Architecture,
-    data: ImageData,
-    settings: SearchSettings,
-    device: Device,
-    folder: RunFolder,
-    terminal: Terminal,
-) -> Handover:
-    """Train ``architecture``, test it once, and write ``best.yaml``, ``best.pt``, ``best.onnx``.
+def hand_over(winner: Finalist, search: Search, folder: Folder, terminal: Terminal) -> Handover:
+    """Train the winner, test it once, and write ``best.yaml``, ``best.pt``, ``best.onnx``.
+
+    Where the evaluator has weights of it, training starts from them.
 
     Raises:
         DivergenceError: training diverged.
         ExportError: the ONNX file disagrees with torch.
         DeviceError: measuring failed.
     """
-    final = settings.final
+    settings, data, architecture = search.settings, search.data, winner.architecture
+    final, resolution = settings.final, architecture.resolution
     torch.manual_seed(settings.seed)
     model = build_model(architecture)
-    resolution = settings.resolution
+    if isinstance(search.evaluator, GivesWeights):
+        with terminal.progress("taking the winner's weights over"):
+            model.load_state_dict(search.evaluator.weights(architecture))
     with terminal.progress(f"training the winner at {resolution}×{resolution}") as update:
         train(
             model,
@@ -80,7 +78,7 @@ def hand_over(
     folder.write_json("tests.json", tests)
     with terminal.progress("exporting and measuring the winner"):
         content, difference = export_onnx(architecture, model, batch=settings.measure.batch)
-        entry = _measure_file(content, architecture, settings.measure_networks, device, folder)
+        entry = _measure_file(content, architecture, search, folder)
     weights = io.BytesIO()
     torch.save(model.state_dict(), weights)
     folder.write("best.yaml", architecture.to_yaml().encode())
@@ -96,13 +94,9 @@ def hand_over(
 
 
 def _measure_file(
-    content: bytes,
-    architecture: Architecture,
-    measure: MeasureSettings,
-    device: Device,
-    folder: RunFolder,
+    content: bytes, architecture: Architecture, search: Search, folder: Folder
 ) -> Entry:
-    shape = architecture.input_shape
+    shape, measure = architecture.input_shape, search.settings.measure_networks
     entry = PlanEntry(
         key=f"best.onnx of {folder.path.name}",
         graph=content,
@@ -111,10 +105,4 @@ def _measure_file(
     # The file is what is proven, so it is measured anew each time it is made.
     path = folder.path / "measured.jsonl"
     path.unlink(missing_ok=True)
-    return measure_entries(
-        device,
-        path,
-        [entry],
-        measure,
-        no_progress,
-    )[0]
+    return measure_entries(search.device, path, [entry], measure, no_progress)[0]

@@ -54,6 +54,11 @@ class Limits:
                 found[_LIMITED[field.name]] = parse_amount(written, field=field.name, unit=unit)
         return found
 
+    def described(self) -> str:
+        """The limits that are given, as they were written: ``max_params=3M, max_latency=9ms``."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return ", ".join(f"{name}={value}" for name, value in given.items() if value is not None)
+
     def excess(self, figures: Figures) -> dict[str, Any]:
         """By how much of a limit each limited figure is above it; 0 or less is within.
 

@@ -1,11 +1,9 @@
-"""A search from end to end: table, trials, winner, hand-over, report.
+"""A search from end to end: table, trials, winners, hand-over, report.
 
 Measuring and trials resume entry by entry and trial by trial; the last stage starts again.
 """
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
@@ -15,18 +13,22 @@ from latency.console import Terminal
 from latency.devices.base import DeviceError
 from latency.measure import ensure_table
 from latency.plan import whole_networks
-from latency.reach import reachable_range_ms, reachable_steps
+from latency.reach import reachable_steps
 from latency.table import LatencyTable
 from nas.export import ExportError
 from nas.handover import hand_over
+from nas.loop import EvaluationError
+from nas.problem import Problem
 from nas.report.figures import draw_pareto
 from nas.report.page import render_page
 from nas.report.summary import build_summary, summary_lines
-from nas.report.trials import trial_table
-from nas.run_folder import RunFolder
+from nas.run_folder import Folder, RunFolder
 from nas.setup import Search
-from nas.study import Candidate, SearchLoop, candidates, open_study, ranked
-from nas.training.loop import DivergenceError, StepCallback
+from nas.storage import StorageError
+from nas.study import Candidate
+from nas.training.loop import DivergenceError
+from nas.trials import build_problem, run_trials, write_trials
+from nas.units import format_latency
 from nas.winner import Finalist, NetworkClock, choose_winner
 
 FAILURES = (
@@ -34,16 +36,20 @@ FAILURES = (
     OSError,
     DeviceError,
     DivergenceError,
+    EvaluationError,
     ExportError,
     OptunaError,
+    StorageError,
 )
 """What a person can mend; shown as one line."""
 
-MAY_CHANGE_ON_RESUME = frozenset({"trials", "finalists", "final"})
+MAY_CHANGE_ON_RESUME = frozenset(
+    {"trials", "finalists", "final", "handover", "executor", "pruner", "driver_patience_s"}
+)
 
 
 def run_search(search: Search, terminal: Terminal) -> dict[str, Any]:
-    """Search, hand over the winner, and return the summary.
+    """Search, hand over the winner of each target, and return the summaries by target.
 
     Raises:
         any of ``FAILURES``: with a message for the person who gave the command.
@@ -52,34 +58,94 @@ def run_search(search: Search, terminal: Terminal) -> dict[str, Any]:
     folder = RunFolder(search.folder, search.config, MAY_CHANGE_ON_RESUME)
     try:
         table = _measure_space(search, terminal)
-        reachable_ms = _check_target(search, table, terminal)
+        problem = build_problem(search, table, terminal)
+        _check_targets(search, problem, terminal)
     except BaseException:
         folder.discard()
         raise
     try:
-        return _search_and_hand_over(search, folder, table, reachable_ms, terminal)
+        return _search_and_hand_over(search, folder, table, problem, terminal)
     finally:
         folder.close()
 
 
 def _search_and_hand_over(
+    search: Search, folder: RunFolder, table: LatencyTable, problem: Problem, terminal: Terminal
+) -> dict[str, Any]:
+    finished = run_trials(search, folder, problem, terminal)
+    trials = write_trials(folder, finished)
+    if not search.settings.handover:
+        terminal.line(f"{folder.path}/trials.csv: {len(finished)} networks; handover=true goes on")
+        return {}
+    summaries = {}
+    for target_ms in search.settings.targets_ms:
+        # Each of several targets has a folder of its own in that of the run.
+        name = format_latency(target_ms)
+        several = len(search.settings.targets_ms) > 1
+        part: Folder = folder.sub(name) if several else folder
+        summaries[name] = _hand_over_one(
+            search, part, table, problem, finished, trials, target_ms, terminal
+        )
+    return summaries
+
+
+def _hand_over_one(
     search: Search,
-    folder: RunFolder,
+    folder: Folder,
     table: LatencyTable,
-    reachable_ms: tuple[float, float],
+    problem: Problem,
+    finished: list[Candidate],
+    trials: pd.DataFrame,
+    target_ms: float,
     terminal: Terminal,
 ) -> dict[str, Any]:
-    finished = _run_trials(search, folder, table, terminal)
+    """The winner for one target, unless it was handed over already."""
+    decided_by = _decided_by(search, finished)
     summary: dict[str, Any] | None = folder.read_json("summary.json")
-    if summary is not None and summary["decided_by"] == _decided_by(search, finished):
+    if summary is not None and summary["decided_by"] == decided_by:
         terminal.line(f"{folder.path} is finished; more trials: trials=…, another run: name=…")
     else:
         folder.remove("summary.json", "report.html")  # those of another winner
-        summary = _finish(search, folder, table, reachable_ms, finished, terminal)
+        winner = _measure_finalists(search, folder, finished, target_ms, terminal)
+        handover = hand_over(winner, search, folder, terminal)
+        summary = build_summary(
+            search,
+            table,
+            winner,
+            handover,
+            target_ms=target_ms,
+            reachable_ms=problem.predictor.range_ms,
+            decided_by=decided_by,
+        )
+        _write_report(search, folder, summary, winner, finished, trials, target_ms, terminal)
     terminal.line()
     for line in summary_lines(summary, str(folder.path)):
         terminal.line(line)
     return summary
+
+
+def _write_report(
+    search: Search,
+    folder: Folder,
+    summary: dict[str, Any],
+    winner: Finalist,
+    finished: list[Candidate],
+    trials: pd.DataFrame,
+    target_ms: float,
+    terminal: Terminal,
+) -> None:
+    base = search.space.base_choices
+    with terminal.progress("drawing the report"):
+        figure = draw_pareto(
+            trials,
+            target_ms=target_ms,
+            winner=winner.candidate.number,
+            base=next((c.number for c in finished if c.choices == base), None),
+            base_name="base network",
+        )
+        folder.write("figures/pareto.png", figure)
+        folder.write("report.html", render_page(summary, winner.architecture.to_yaml(), figure))
+    folder.write_json("summary.json", summary)
 
 
 def _decided_by(search: Search, finished: list[Candidate]) -> dict[str, Any]:
@@ -112,144 +178,31 @@ def _measure_space(search: Search, terminal: Terminal) -> LatencyTable:
     return table
 
 
-def _check_target(search: Search, table: LatencyTable, terminal: Terminal) -> tuple[float, float]:
-    settings = search.settings
-    with terminal.progress("comparing the target with what the space can reach"):
-        low, high = reachable_range_ms(search.space, table)
-    where = f"networks of {search.space.name} at {settings.resolution}×{settings.resolution}"
-    if settings.target_ms < low:
-        raise ValueError(
-            f"target_latency={settings.target_ms:g}ms cannot be met: {where} take {low:.2f} to "
-            f"{high:.2f} ms on this device; give a target in that range, or a lower resolution=…"
-        )
-    terminal.line(f"target {settings.target_ms:g} ms; {where} take {low:.2f} to {high:.2f} ms")
-    if settings.target_ms >= high:
-        terminal.line("every network of the space meets the target; a lower one would be harder")
-    return low, high
-
-
-def _run_trials(
-    search: Search, folder: RunFolder, table: LatencyTable, terminal: Terminal
-) -> list[Candidate]:
-    settings = search.settings
-    with terminal.progress("opening the study"):
-        study = open_study(folder.path / "study.db", settings.name, search.make_sampler)
-    known = candidates(study)
-    if folder.is_resumed:
-        terminal.line(
-            f"resuming {folder.path}: {len(known)} of {settings.trials} trials are finished"
-        )
-    loop = SearchLoop(
-        study=study,
-        space=search.space,
-        table=table,
-        evaluator=search.evaluator,
-        reward=search.reward,
-        target_ms=settings.target_ms,
-        observer=_TrialLines(settings.trials, len(known), terminal),
-    )
-    try:
-        loop.run(settings.trials)
-    except KeyboardInterrupt:
-        _say_best_so_far(search, folder, candidates(study), terminal)
-        raise
-    return candidates(study)
-
-
-class _TrialLines:
-    """A line a trial."""
-
-    def __init__(self, trials: int, finished: int, terminal: Terminal) -> None:
-        self._trials = trials
-        self._finished = finished
-        self._terminal = terminal
-
-    @contextmanager
-    def training(self, number: int, latency_ms: float) -> Iterator[StepCallback]:
-        description = f"trial {number}: training a network of {latency_ms:.2f} ms"
-        with self._terminal.progress(description) as update:
-            yield update
-
-    def finished(self, candidate: Candidate, best: Candidate) -> None:
-        self._finished += 1
-        self._terminal.line(
-            f"[{self._finished}/{self._trials}] trial {candidate.number}: {_describe(candidate)}; "
-            f"best: trial {best.number}, {_describe(best)}"
-        )
-
-    def failed(self, number: int, reason: str) -> None:
-        self._terminal.line(f"trial {number} failed: {reason}")
-
-
-def _describe(candidate: Candidate) -> str:
-    return (
-        f"accuracy {candidate.accuracy:.1%}, {candidate.latency_ms:.2f} ms, "
-        f"reward {candidate.reward:.4f}"
-    )
-
-
-def _say_best_so_far(
-    search: Search, folder: RunFolder, found: list[Candidate], terminal: Terminal
-) -> None:
-    terminal.line()
-    if not found:
-        return
-    best = ranked(found, search.settings.target_ms)[0]
-    _write_trials(folder, found)
-    architecture = search.space.build(best.choices, name=f"{search.space.name}_{best.number}")
-    folder.write("best_so_far.yaml", architecture.to_yaml().encode())
-    terminal.line(
-        f"stopped after {len(found)} of {search.settings.trials} trials; best so far: trial "
-        f"{best.number}, {_describe(best)}, in {folder.path}/best_so_far.yaml"
-    )
-
-
-def _write_trials(folder: RunFolder, found: list[Candidate]) -> pd.DataFrame:
-    table = trial_table(found)
-    folder.write("trials.csv", table.to_csv(index=False).encode())
-    return table
-
-
-def _finish(
-    search: Search,
-    folder: RunFolder,
-    table: LatencyTable,
-    reachable_ms: tuple[float, float],
-    found: list[Candidate],
-    terminal: Terminal,
-) -> dict[str, Any]:
-    trials = _write_trials(folder, found)
-    winner = _measure_finalists(search, folder, found, terminal)
-    handover = hand_over(
-        winner.architecture, search.data, search.settings, search.device, folder, terminal
-    )
-    summary = build_summary(
-        search.settings,
-        search.space,
-        table,
-        search.data,
-        winner,
-        handover,
-        reachable_ms=reachable_ms,
-        decided_by=_decided_by(search, found),
-        command=search.command,
-    )
-    with terminal.progress("drawing the report"):
-        figure = draw_pareto(
-            trials,
-            target_ms=search.settings.target_ms,
-            winner=winner.candidate.number,
-            base=next((c.number for c in found if c.choices == search.space.base_choices), None),
-            base_name="base network",
-        )
-        folder.write("figures/pareto.png", figure)
-        folder.write("report.html", render_page(summary, winner.architecture.to_yaml(), figure))
-    folder.write_json("summary.json", summary)
-    return summary
+def _check_targets(search: Search, problem: Problem, terminal: Terminal) -> None:
+    settings, space = search.settings, search.space
+    low, high = problem.predictor.range_ms
+    sizes = ", ".join(f"{size}×{size}" for size in settings.resolutions)
+    where = f"networks of {space.name} at {sizes}"
+    for target_ms in settings.targets_ms:
+        if target_ms < low:
+            raise ValueError(
+                f"target_latency={target_ms:g}ms cannot be met: {where} take {low:.2f} to "
+                f"{high:.2f} ms on this device; give a target in that range, or a lower "
+                "resolution=…"
+            )
+        terminal.line(f"target {target_ms:g} ms; {where} take {low:.2f} to {high:.2f} ms")
+        if target_ms >= high:
+            terminal.line(
+                "every network of the space meets the target; a lower one would be harder"
+            )
 
 
 def _measure_finalists(
-    search: Search, folder: RunFolder, found: list[Candidate], terminal: Terminal
+    search: Search,
+    folder: Folder,
+    found: list[Candidate],
+    target_ms: float,
+    terminal: Terminal,
 ) -> Finalist:
     settings = search.settings
     clock = NetworkClock(
@@ -257,7 +210,7 @@ def _measure_finalists(
     )
     with terminal.progress("measuring the best networks end to end") as update:
         winner, measured = choose_winner(
-            found, search.space, settings.target_ms, settings.finalists, clock, update
+            found, search.space, target_ms, search.reward, settings.finalists, clock, update
         )
     for finalist in measured:
         terminal.line(

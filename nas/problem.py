@@ -14,6 +14,9 @@ from nas.reward import Floats, Reward
 from search_spaces.spaces import Choices, SearchSpace
 from search_spaces.spaces.staged import Indices
 
+POOL = 4096
+"""Networks that are drawn at once, to find some within the limits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -55,6 +58,16 @@ class Problem:
             "peak_activation_bytes": self.costs.peak_activation_bytes(indices),
         }
 
+    def sizes(self, indices: Indices) -> Floats:
+        """(networks, 4): logarithms of latency, MAdds, parameters and depth in blocks."""
+        sizes = (
+            self.predictor.predict_ms(indices),
+            self.costs.madds(indices),
+            self.costs.params(indices),
+            self.costs.blocks(indices),
+        )
+        return np.log(np.stack(sizes, axis=1))
+
     def latency_ms(self, indices: Indices) -> Floats:
         return self.predictor.predict_ms(indices)
 
@@ -69,6 +82,72 @@ class Problem:
             rows = np.ascontiguousarray(indices)
             allowed &= np.fromiter((row.tobytes() in known for row in rows), np.bool_, len(rows))
         return allowed
+
+    def check_limits(self) -> None:
+        """Refuse limits that no network keeps.
+
+        Raises:
+            ValueError: none was found within them; a single limit that is out of reach is named.
+        """
+        names = {"madds": "max_madds", "params": "max_params", "latency_ms": "max_latency"}
+        names["peak_activation_bytes"] = "max_peak_memory"
+        lowest = {
+            "latency_ms": self.predictor.range_ms[0],
+            "madds": self.costs.bounds.madds[0],
+            "params": self.costs.bounds.params[0],
+            "peak_activation_bytes": self.costs.bounds.peak_activation_bytes[0],
+        }
+        for name, limit in self.limits.amounts().items():
+            if lowest[name] > limit:
+                field = names[name]
+                raise ValueError(
+                    f"{field}={getattr(self.limits, field)} cannot be kept: {name} of "
+                    f"{self.space.name}'s networks are {lowest[name]:g} at least"
+                )
+        self.draw_allowed(1, np.random.default_rng(0))
+
+    def draw_allowed(self, count: int, rng: np.random.Generator) -> Indices:
+        """(count, choices): networks within all limits, drawn evenly where that finds any soon.
+
+        Raises:
+            ValueError: no network within the limits was found.
+        """
+        if self.members is not None:
+            pool = self.members[self.allowed(self.members)]
+        else:
+            pool = self.space.sample_indices(POOL, rng)
+            pool = pool[self.allowed(pool)]
+        if not len(pool):
+            pool = self._descend(rng)
+        if self.members is not None and not self.allowed(pool)[0]:
+            raise ValueError(
+                "none of the networks that can be evaluated is within the limits "
+                f"{self.limits.described()}; raise one of them"
+            )
+        return pool[rng.integers(len(pool), size=count)]
+
+    def _descend(self, rng: np.random.Generator) -> Indices:
+        """Networks within the limits, looked for by changing choices so that the excess falls."""
+        amounts = [len(values) for values in self.space.choices.values()]
+        rows = self.space.sample_indices(256, rng)
+        for _ in range(8 * len(amounts)):
+            excess = self._excess(rows)
+            if (excess <= 0).any():
+                return rows[excess <= 0]
+            column = int(rng.integers(len(amounts)))
+            changed = rows.copy(order="F")
+            changed[:, column] = rng.integers(amounts[column], size=len(rows), dtype=np.uint8)
+            better = self._excess(changed) < excess
+            rows[better] = changed[better]
+        raise ValueError(
+            "no network of the space was found within all of the limits "
+            f"{self.limits.described()}; raise one of them"
+        )
+
+    def _excess(self, rows: Indices) -> Floats:
+        """By how much each network is above the limits, added up."""
+        excess = self.limits.excess(self.figures(rows)).values()
+        return np.asarray(sum(np.maximum(each, 0) for each in excess), dtype=np.float64)
 
     def row(self, choices: Choices) -> Indices:
         """A network as an array of one row."""

@@ -15,7 +15,31 @@ CONFIG_FILE = "config.yaml"
 LOCK_FILE = ".lock"
 
 
-class RunFolder:
+class Folder:
+    """A folder of files that are whole or absent."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def remove(self, *names: str) -> None:
+        """Delete files of the folder, where they are there."""
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Write a file under a temporary name and rename it."""
+        return write_whole(self.path / name, content)
+
+    def write_json(self, name: str, content: object) -> Path:
+        return write_json(self.path / name, content)
+
+    def read_json(self, name: str) -> Any | None:
+        """The content of a JSON file of the folder, or ``None`` if it is not there."""
+        path = self.path / name
+        return json.loads(path.read_text()) if path.exists() else None
+
+
+class RunFolder(Folder):
     """``runs/<name>/``, locked for this process.
 
     Raises:
@@ -25,7 +49,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any], may_change: frozenset[str]) -> None:
-        self.path = path
+        super().__init__(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(path / LOCK_FILE)
@@ -57,22 +81,9 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 self.path.rmdir()
 
-    def remove(self, *names: str) -> None:
-        """Delete files of the folder, where they are there."""
-        for name in names:
-            (self.path / name).unlink(missing_ok=True)
-
-    def write(self, name: str, content: bytes) -> Path:
-        """Write a file under a temporary name and rename it."""
-        return write_whole(self.path / name, content)
-
-    def write_json(self, name: str, content: object) -> Path:
-        return write_json(self.path / name, content)
-
-    def read_json(self, name: str) -> Any | None:
-        """The content of a JSON file of the folder, or ``None`` if it is not there."""
-        path = self.path / name
-        return json.loads(path.read_text()) if path.exists() else None
+    def sub(self, name: str) -> Folder:
+        """A folder in this one."""
+        return Folder(self.path / name)
 
 
 def _lock(path: Path) -> BinaryIO:

@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from latency.console import Terminal
+from nas.resolvers import register_resolvers
 
 _CONFIG_FOLDER = str(Path(__file__).resolve().parents[1] / "conf")
 USER_ERROR, INTERRUPTED = 2, 130
@@ -21,6 +22,7 @@ _failed_in_sweep: list[str] = []
 
 def main() -> None:
     """The command. Exit code 0: done; 2: the input cannot be used; 130: stopped by the user."""
+    register_resolvers()
     # Hydra refuses +key= for a key that its config has, and this one must work both ways.
     sys.argv[1:] = [re.sub(r"^\+(?=target_latency=)", "++", argument) for argument in sys.argv[1:]]
     # With this set Hydra raises what it would else print over many lines.

@@ -6,6 +6,8 @@ from pathlib import Path
 from latency.plan import MeasureSettings
 from nas.training import TrainSettings
 
+_LEAST_PATIENCE_S = 12.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
@@ -13,21 +15,30 @@ class SearchSettings:
 
     Attributes:
         name: of the run and its folder.
-        target_ms: the latency to meet.
-        resolution: the deployed image size: what is timed, trained in the end, exported and tested.
+        study: its name in the storage, which other processes may share.
+        storage: URL of the trials' storage; ``None`` is a file in the run's folder.
+        targets_ms: the latencies to meet, each by a network of its own.
+        resolutions: the deployed image sizes: what is timed, trained in the end, exported, tested.
         proxy_resolution: the image size that the search trains at.
-        final: how the winner is trained.
+        final: how a winner is trained.
         trials: how many networks are evaluated in all.
-        finalists: how many of the best may be measured end to end, to find one within the target.
+        finalists: how many of the best may be measured end to end, to find one within a target.
+        driver_patience_s: after how many seconds without a sign of life another process that shares
+            the study is taken for dead, and its unfinished trials are run again.
+        handover: whether winners are trained and handed over, or the search ends with the trials.
     """
 
     name: str
-    target_ms: float
-    resolution: int
+    study: str
+    storage: str | None
+    targets_ms: tuple[float, ...]
+    resolutions: tuple[int, ...]
     proxy_resolution: int
     trials: int
     finalists: int
     seed: int
+    handover: bool
+    driver_patience_s: float
     table: Path
     measure: MeasureSettings
     final: TrainSettings
@@ -42,9 +53,33 @@ class SearchSettings:
             ("trials", 1, 1_000_000),
             ("finalists", 1, 1000),
             ("seed", 0, 2**31),
-            ("resolution", 16, 4096),
             ("proxy_resolution", 16, 4096),
         ):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise ValueError(f"{field} must be an integer in {low}..{high}, but got {value!r}")
+            _check_integer(field, getattr(self, field), low, high)
+        for resolution in self.resolutions:
+            _check_integer("resolution", resolution, 16, 4096)
+        for field, values in (
+            ("target_latency", self.targets_ms),
+            ("resolution", self.resolutions),
+        ):
+            if not values or len(set(values)) != len(values):
+                raise ValueError(
+                    f"{field} must be one value or several different ones, but got {list(values)}"
+                )
+        patience_s = self.driver_patience_s
+        if (
+            isinstance(patience_s, bool)
+            or not isinstance(patience_s, int | float)
+            or (not _LEAST_PATIENCE_S <= patience_s <= 86400)
+        ):
+            raise ValueError(
+                f"driver_patience_s must be a number in {_LEAST_PATIENCE_S:g}..86400 (a sign of "
+                f"life is given every ten seconds), but got {patience_s!r}"
+            )
+        if not isinstance(self.handover, bool):
+            raise ValueError(f"handover must be true or false, but got {self.handover!r}")
+
+
+def _check_integer(field: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"{field} must be an integer in {low}..{high}, but got {value!r}")

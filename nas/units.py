@@ -1,8 +1,9 @@
-"""Latencies as people write them."""
+"""Latencies and amounts as people write them."""
 
 import re
 
 _MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+_MULTIPLES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
 _MICRO = str.maketrans({"\N{MICRO SIGN}": "u", "\N{GREEK SMALL LETTER MU}": "u"})
 
 
@@ -31,3 +32,31 @@ def parse_latency_ms(text: object, field: str = "target_latency") -> float:
             f"{field}=15ms, but got {written!r}"
         )
     return milliseconds
+
+
+def format_latency(milliseconds: float) -> str:
+    """``15ms``: a latency as ``parse_latency_ms`` reads it."""
+    return f"{milliseconds:g}ms"
+
+
+def parse_amount(text: object, *, field: str, unit: str = "") -> float:
+    """``"3.5M"``, ``"300M"`` or, with a unit, ``"2MB"`` → a number of ones or bytes.
+
+    Raises:
+        ValueError: no number above 0, an unknown multiple, or another unit.
+    """
+    written = str(text).strip()
+    number, rest = re.fullmatch(r"(.*?)\s*([a-z]*)", written, re.DOTALL | re.IGNORECASE).groups()  # type: ignore[union-attr]
+    multiple = rest.lower().removesuffix(unit.lower())
+    try:
+        value = float(number) * _MULTIPLES[multiple]
+    except (ValueError, KeyError):
+        value = float("nan")
+    if not 0 < value < float("inf") or not rest.lower().endswith(unit.lower()):
+        example = f"2M{unit}"
+        multiples = ", ".join(f"{name}{unit}" for name in ("k", "M", "G", "Mi"))
+        raise ValueError(
+            f"{field} must be a number above 0, with a multiple of {multiples} where there is one, "
+            f"for example {field}={example}, but got {written!r}"
+        )
+    return value

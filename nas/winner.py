@@ -8,6 +8,7 @@ from latency.devices import Device
 from latency.measure import measure_entries
 from latency.plan import MeasureSettings, Progress, network_entry, no_progress
 from latency.table import Entry
+from nas.reward import Reward
 from nas.study import Candidate, ranked
 from search_spaces import Architecture
 from search_spaces.spaces import SearchSpace
@@ -26,6 +27,7 @@ def choose_winner(
     found: Sequence[Candidate],
     space: SearchSpace,
     target_ms: float,
+    reward: Reward,
     most: int,
     measure: "NetworkClock",
     on_progress: Progress,
@@ -40,7 +42,7 @@ def choose_winner(
     """
     measured: list[Finalist] = []
     seen: set[str] = set()
-    for candidate in ranked(found, target_ms):
+    for candidate in ranked(found, target_ms, reward):
         if candidate.network in seen:
             continue
         seen.add(candidate.network)

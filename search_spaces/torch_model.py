@@ -21,6 +21,7 @@ from search_spaces.blocks import (
     SqueezeExcite,
 )
 from search_spaces.shapes import shuffle_v1_branch_channels
+from search_spaces.torch_layers import Convolution, GlobalAveragePool, channel_shuffle
 
 
 def build_model(architecture: Architecture, num_classes: int | None = None) -> "Network":
@@ -123,8 +124,8 @@ class ConvUnit(nn.Sequential):
         groups: int = 1,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
+        self.conv = Convolution(
+            in_channels, out_channels, kernel=kernel, stride=stride, groups=groups
         )
         self.norm = nn.BatchNorm2d(out_channels)
         self.activation = build_activation(activation)
@@ -137,10 +138,10 @@ def depthwise_unit(channels: int, kernel: int, stride: int, activation: Activati
 class SqueezeExciteModule(nn.Module):
     def __init__(self, block: SqueezeExcite, channels: int) -> None:
         super().__init__()
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.reduce = nn.Conv2d(channels, block.channels, 1)
+        self.pool = GlobalAveragePool()
+        self.reduce = Convolution(channels, block.channels, bias=True)
         self.activation = build_activation(block.activation)
-        self.expand = nn.Conv2d(block.channels, channels, 1)
+        self.expand = Convolution(block.channels, channels, bias=True)
         self.gate = build_activation(block.gate)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -212,13 +213,6 @@ class InvertedResidualModule(nn.Module):
         return self.skip(x, out)  # type: ignore[no-any-return]
 
 
-def channel_shuffle(x: Tensor, groups: int) -> Tensor:
-    """``(N, g·n, H, W)`` read as ``(g, n)`` channels and written as ``(n, g)``."""
-    n, channels, height, width = x.shape
-    grouped = x.reshape(n, groups, channels // groups, height, width)
-    return grouped.transpose(1, 2).reshape(n, channels, height, width)
-
-
 class ShuffleV1Module(nn.Module):
     def __init__(self, block: ShuffleV1Unit, in_channels: int) -> None:
         super().__init__()
@@ -281,7 +275,7 @@ class PoolModule(nn.Module):
 class ClassifierHeadModule(nn.Module):
     def __init__(self, block: ClassifierHead, in_channels: int) -> None:
         super().__init__()
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.pool = GlobalAveragePool()
         features = in_channels
         if block.hidden_channels is not None:
             self.hidden: nn.Module = nn.Linear(in_channels, block.hidden_channels)

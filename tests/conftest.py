@@ -1,11 +1,10 @@
 """What every test shares: one thread, repeatable randomness, a small space, tables made by hand,
 torchvision mended."""
 
-import importlib.util
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from benchmarks.peers import define_torchvision_operators
 from latency.context import After
 from latency.keys import block_key, boundary_key, network_key
 from latency.plan import reference_network, steps_of
@@ -22,6 +22,7 @@ from latency.profile import FORMAT_VERSION, TABLE_FORMAT, Plan, open_table, tabl
 from latency.table import LatencyTable, aggregate
 from search_spaces.blocks import Block, ClassifierHead, ConvNormAct, InvertedResidual, Skip
 from search_spaces.spaces import Choice, Choices, SearchSpace, Stage
+from tests.postgres import Postgres, running_postgres
 
 # The tensors are small: a second thread costs more than it brings, most of all on a busy machine.
 torch.set_num_threads(1)
@@ -31,28 +32,7 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, databas
 settings.load_profile("repeatable")
 
 
-def _define_torchvision_operators() -> torch.library.Library | None:
-    """Let torchvision be imported beside a torch its compiled operators were not built for.
-
-    Its import registers a Python kernel for ``nms`` and fails where the operator is undefined.
-    """
-    spec = importlib.util.find_spec("torchvision")
-    if spec is None or spec.origin is None:
-        return None
-    for library in Path(spec.origin).parent.glob("_C*.so"):
-        try:
-            torch.ops.load_library(str(library))
-        except OSError:
-            continue
-        return None
-    operators = torch.library.Library("torchvision", "DEF")
-    operators.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    operators.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return operators
-
-
-# The definitions live as long as this object.
-_TORCHVISION_OPERATORS = _define_torchvision_operators()
+define_torchvision_operators()
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +40,13 @@ def _fixed_random_seeds() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - for libraries that draw from the global generator
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL server. A test that stops it starts it again."""
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

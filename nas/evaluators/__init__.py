@@ -4,20 +4,24 @@ from nas.evaluators.base import (
     Evaluation,
     Evaluator,
     GivesWeights,
+    KnowsSome,
     Monitor,
     NeedsPreparation,
     StoppedEarly,
 )
 from nas.evaluators.proxy import ProxyEvaluator
 from nas.evaluators.supernet import SupernetEvaluator
+from nas.evaluators.table import TableEvaluator
 
 __all__ = [
     "Evaluation",
     "Evaluator",
     "GivesWeights",
+    "KnowsSome",
     "Monitor",
     "NeedsPreparation",
     "ProxyEvaluator",
     "StoppedEarly",
     "SupernetEvaluator",
+    "TableEvaluator",
 ]

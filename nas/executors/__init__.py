@@ -10,8 +10,12 @@ from nas.executors.base import (
     Failed,
     Finished,
     Retried,
+    TaskError,
     Told,
 )
+from nas.executors.local import LocalExecutor
+from nas.executors.ray_cluster import RayExecutor
+from nas.executors.threads import ThreadExecutor
 
 __all__ = [
     "Asked",
@@ -22,6 +26,10 @@ __all__ = [
     "Executor",
     "Failed",
     "Finished",
+    "LocalExecutor",
+    "RayExecutor",
     "Retried",
+    "TaskError",
+    "ThreadExecutor",
     "Told",
 ]

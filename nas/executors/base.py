@@ -22,6 +22,10 @@ Call: TypeAlias = Callable[[Channel], Any]
 what it returns, tells and asks."""
 
 
+class TaskError(RuntimeError):
+    """Stands for what a task has raised, or sent, where that cannot be brought here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """A task has told ``message``."""

@@ -8,36 +8,33 @@ from typing import Any
 
 from latency.fidelity import Fidelity
 from latency.table import LatencyTable
-from nas.data import ImageData
 from nas.handover import Handover
-from nas.settings import SearchSettings
+from nas.setup import Search
 from nas.winner import Finalist
 from search_spaces import count_costs
-from search_spaces.spaces import SearchSpace
 
 _PACKAGES = ("chronas", "torch", "onnx", "onnxruntime", "optuna", "numpy", "scikit-learn")
 
 
 def build_summary(
-    settings: SearchSettings,
-    space: SearchSpace,
+    search: Search,
     table: LatencyTable,
-    data: ImageData,
     winner: Finalist,
     handover: Handover,
     *,
+    target_ms: float,
     reachable_ms: tuple[float, float],
     decided_by: Mapping[str, Any],
-    command: str,
 ) -> dict[str, Any]:
     """What ``summary.json`` holds. The verdict is about the measured latency, not the predicted."""
+    settings, space, data = search.settings, search.space, search.data
     costs = count_costs(winner.architecture)
     measured, validation = handover.measured, table.validation()
     return {
         "name": settings.name,
-        "verdict": "met" if measured.median_ms <= settings.target_ms else "missed",
+        "verdict": "met" if measured.median_ms <= target_ms else "missed",
         "latency": {
-            "target_ms": settings.target_ms,
+            "target_ms": target_ms,
             "predicted_ms": winner.candidate.latency_ms,
             "measured_ms": measured.median_ms,
             "undisturbed_ms": measured.latency_ms,
@@ -60,7 +57,7 @@ def build_summary(
             "mean": data.mean,
             "std": data.std,
             "proxy_resolution": settings.proxy_resolution,
-            "resolution": settings.resolution,
+            "resolution": winner.architecture.resolution,
         },
         "search": {
             "space": space.name,
@@ -88,7 +85,7 @@ def build_summary(
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         },
         "decided_by": dict(decided_by),
-        "command": command,
+        "command": search.command,
     }
 
 

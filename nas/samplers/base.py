@@ -26,6 +26,8 @@ class History:
         numbers: (trials,): of the trials.
         others: (more trials, choices): networks that are running, or were closed without a result:
             proposing them again gains nothing.
+        settled: how many of the finished have only closed trials before them; these will always be
+            the first. ``None`` for all.
     """
 
     indices: Indices
@@ -33,6 +35,7 @@ class History:
     accuracies: Floats
     numbers: NDArray[np.int64]
     others: Indices
+    settled: int | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -59,12 +62,17 @@ class SpaceSampler(BaseSampler):
         """The next network, as a row of the space: (choices,)."""
 
     def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
+        self,
+        study: Study,  # noqa: ARG002 - the space is known without it
+        trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
         return self._distributions
 
     def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        search_space: dict[str, BaseDistribution],  # noqa: ARG002 - it is the whole space
     ) -> dict[str, Any]:
         row = self.propose(self._history(study, trial))
         return dict(self.problem.space.choices_at(row))
@@ -85,19 +93,23 @@ class SpaceSampler(BaseSampler):
     def _history(self, study: Study, own: FrozenTrial) -> History:
         finished: list[FrozenTrial] = []
         others: list[Indices] = []
-        for trial in study.get_trials(deepcopy=False):
+        trials = study.get_trials(deepcopy=False)
+        for trial in trials:
             if trial.state == TrialState.COMPLETE:
                 finished.append(trial)
             elif trial.number != own.number and (row := self._row(trial)) is not None:
                 others.append(row)
         width = len(self._distributions)
         results = [trial.user_attrs["result"] for trial in finished]
+        unfinished = (trial.number for trial in trials if not trial.state.is_finished())
+        first_unfinished = min(unfinished, default=own.number)
         return History(
             indices=_stack([self._row(trial) for trial in finished], width),
             rewards=np.array([result["reward"] for result in results], dtype=np.float64),
             accuracies=np.array([result["accuracy"] for result in results], dtype=np.float64),
             numbers=np.array([trial.number for trial in finished], dtype=np.int64),
             others=_stack(others, width),
+            settled=sum(trial.number < first_unfinished for trial in finished),
         )
 
     def _row(self, trial: FrozenTrial) -> Indices | None:

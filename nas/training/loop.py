@@ -80,6 +80,18 @@ def use_threads(threads: int | None) -> None:
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
 
 
+def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """SGD as the settings say. Fused: one pass over each weight instead of five."""
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        nesterov=settings.momentum > 0,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+
+
 def train(
     model: nn.Module,
     data: Split,
@@ -101,13 +113,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     batch_size = min(settings.batch_size, len(data))
     total = len(data) // batch_size * settings.epochs
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        nesterov=settings.momentum > 0,
-        weight_decay=settings.weight_decay,
-    )
+    optimizer = build_optimizer(model, settings)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: rate_factor(step, total, settings.warmup)
     )

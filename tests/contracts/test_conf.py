@@ -4,17 +4,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import optuna
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from optuna import pruners, samplers
 
+from benchmarks.prediction import synthetic_table
 from latency.devices import LocalDevice, SshDevice
 from latency.devices.torch_cuda import TorchCudaDevice
-from nas.evaluators import ProxyEvaluator
+from nas.evaluators import ProxyEvaluator, SupernetEvaluator, TableEvaluator
+from nas.executors import LocalExecutor, RayExecutor, ThreadExecutor
+from nas.problem import Problem
 from nas.reward import AbsoluteReward, PowerReward
+from nas.samplers import EvolutionSampler, LookupAwareSampler, PpoSampler
 from nas.setup import Search, build_search
 from nas.training import TrainSettings
+from search_spaces.spaces import mobilenet_v3_space
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUP_FILES = sorted(str(path.relative_to(CONF))[:-5] for path in CONF.glob("*/*.yaml"))
@@ -36,12 +42,24 @@ BUILT: dict[str, Callable[[Search], bool]] = {
         and s.settings.table == Path("tables/torch_cuda-fp32-t1-b1.jsonl")
     ),
     "evaluator/proxy": lambda s: isinstance(s.evaluator, ProxyEvaluator),
+    "evaluator/supernet": lambda s: isinstance(s.evaluator, SupernetEvaluator),
+    "evaluator/table": lambda s: isinstance(s.evaluator, TableEvaluator),
+    "executor/local": lambda s: isinstance(s.executor, LocalExecutor),
+    "executor/ray": lambda s: isinstance(s.executor, RayExecutor),
+    "executor/threads": lambda s: isinstance(s.executor, ThreadExecutor),
+    "pruner/hyperband": lambda s: s.prunes and isinstance(s.pruner, pruners.HyperbandPruner),
+    "pruner/median": lambda s: s.prunes and isinstance(s.pruner, pruners.MedianPruner),
+    "pruner/none": lambda s: not s.prunes,
     "reward/absolute": lambda s: s.reward == AbsoluteReward(beta=-0.10),
     "reward/hard": lambda s: s.reward == PowerReward(alpha=0, beta=-1),
     "reward/soft": lambda s: s.reward == PowerReward(alpha=-0.07, beta=-0.07),
     "reward/soft_small": lambda s: s.reward == PowerReward(alpha=-0.15, beta=-0.15),
-    "sampler/random": lambda s: isinstance(s.make_sampler(0), optuna.samplers.RandomSampler),
-    "sampler/tpe": lambda s: isinstance(s.make_sampler(0), optuna.samplers.TPESampler),
+    "sampler/evolution": lambda s: _proposes(s, EvolutionSampler),
+    "sampler/lookup_aware": lambda s: _proposes(s, LookupAwareSampler),
+    "sampler/nsga2": lambda s: s.sampler.pareto and _proposes(s, samplers.NSGAIISampler),
+    "sampler/ppo": lambda s: _proposes(s, PpoSampler),
+    "sampler/random": lambda s: _proposes(s, samplers.RandomSampler),
+    "sampler/tpe": lambda s: _proposes(s, samplers.TPESampler),
     "space/mnasnet": lambda s: (
         s.space.name == "mnasnet"
         and s.space.choices["stage2.conv_op"] == ("conv", "separable", "mbconv3", "mbconv6")
@@ -54,6 +72,13 @@ BUILT: dict[str, Callable[[Search], bool]] = {
         and s.space.choices["stage2.width"] == (0.5, 0.75, 1.0, 1.25, 1.5)
     ),
 }
+
+
+def _proposes(search: Search, kind: type) -> bool:
+    """Whether the sampler is of that kind, on networks of the space that all take equally long."""
+    table = synthetic_table(search.space)
+    problem = Problem.of(search.space, table, reward=search.reward, targets_ms=(15.0,))
+    return isinstance(search.sampler.make(problem, 0), kind)
 
 
 def _compose(*overrides: str) -> DictConfig:
@@ -71,16 +96,22 @@ def test_every_file_is_held_to_something() -> None:
 
 
 @pytest.mark.parametrize("file", GROUP_FILES)
-def test_every_file_builds_what_its_name_says(file: str) -> None:
+def test_every_file_builds_what_its_name_says(file: str, tmp_path: Path) -> None:
     group, _, name = file.partition("/")
-    assert BUILT[file](_build(f"{group}={name}", *GIVEN.get(file, [])))
+    given = GIVEN.get(file, [])
+    if file == "evaluator/table":
+        known = tmp_path / "known.csv"
+        row = mobilenet_v3_space().base_choices | {"accuracy": 0.9}
+        pd.DataFrame([row]).to_csv(known, index=False)
+        given = [f"evaluator.file={known}"]
+    assert BUILT[file](_build(f"{group}={name}", *given))
 
 
 def test_the_search_by_itself() -> None:
     search = _build()
     settings = search.settings
-    assert (settings.name, settings.target_ms) == ("run", 15.0)
-    assert (settings.resolution, settings.proxy_resolution) == (224, 32)
+    assert (settings.name, settings.study, settings.targets_ms) == ("run", "run", (15.0,))
+    assert (settings.resolutions, settings.proxy_resolution) == ((224,), 32)
     assert (settings.measure.threads, settings.measure.batch) == (1, 1)
     assert settings.table == Path("tables/local-fp32-t1-b1.jsonl")
     assert search.folder == Path("runs/run")
@@ -99,10 +130,10 @@ def test_what_is_given_arrives() -> None:
         "space.base=mnasnet_b1",
     )  # fmt: skip
     settings = search.settings
-    assert settings.target_ms == pytest.approx(0.8)
+    assert settings.targets_ms == (pytest.approx(0.8),)
     assert search.folder == Path("/tmp/elsewhere/two.b-1")
     assert (settings.seed, settings.trials, settings.finalists) == (7, 3, 2)
-    assert (settings.resolution, settings.proxy_resolution) == (96, 16)
+    assert (settings.resolutions, settings.proxy_resolution) == ((96,), 16)
     assert (settings.measure.threads, settings.measure.batch) == (4, 8)
     assert settings.table == Path("tables/local-fp32-t4-b8.jsonl")
     assert settings.final == TrainSettings(
@@ -111,6 +142,24 @@ def test_what_is_given_arrives() -> None:
     assert len(search.data.test) == 180
     assert search.space.base_choices["stage7.depth"] == 0
     assert _build("table=own.jsonl").settings.table == Path("own.jsonl")
+
+
+def test_several_targets_and_image_sizes() -> None:
+    search = _build("target_latency=[15ms, 800us]", "resolution=[96,160]")
+    assert search.settings.targets_ms == (0.8, 15.0)
+    assert search.space.resolutions == (96, 160)
+    name = "name='${joined:${target_latency}}'"
+    assert _compose("target_latency=[8ms,15ms]", name).name == "8ms_15ms"
+    assert _compose("target_latency=8ms", name).name == "8ms"
+
+
+def test_no_password_is_kept() -> None:
+    url = "postgresql://me:secret@db/studies"
+    with initialize_config_dir(config_dir=str(CONF), version_base=None):
+        config = compose("search", ["target_latency=15ms", "name=run", f"storage={url}"])
+    search = build_search(config, command=f"python -m nas.search storage={url}")
+    assert search.settings.storage == url
+    assert "secret" not in str(search.config) + search.command
 
 
 def test_the_run_keeps_plain_values() -> None:
@@ -148,11 +197,19 @@ def test_the_run_keeps_plain_values() -> None:
         ("device=ssh", "^device: host must be a name .* like device.host=raspberrypi .* got None$"),
         ("+device.host=lab", r"^device: .*unexpected keyword argument 'host'"),
         ("+reward.gamma=1", r"^reward: .*unexpected keyword argument 'gamma'"),
-        ("+sampler.restarts=1", r"^sampler: .*unexpected keyword argument 'restarts'"),
-        ("reward._target_=nas.reward.CubicReward", r"^reward cannot be built: .*CubicReward"),
+        ("+sampler.restarts=1", r"^sampler has no setting 'restarts'; it has \['finalists',"),
+        ("sampler=tpe +sampler.restarts=1", r"^sampler has no setting 'restarts'"),
+        ("executor.workers=0", r"^executor: executor\.workers must be an integer in 1\.\."),
+        ("max_params=-1", r"^max_params must be a number above 0"),
+        ("max_peak_memory=2", r"^max_peak_memory must be a number above 0, with a multiple"),
+        ("max_latency=5", r"^max_latency=5 has no unit"),
+        ("driver_patience_s=1", r"^driver_patience_s must be a number in 12\.\.86400"),
+        ("target_latency=[8ms,8ms]", r"^target_latency must be one value or several different"),
+        ("handover=maybe", r"^handover must be true or false"),
+        ("reward._target_=nas.reward.CubicReward", r"^reward: .*CubicReward"),
         ("evaluator.resolution=${nowhere}", r"Interpolation key 'nowhere' not found"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(override: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        _build(override)
+        _build(*override.split(" "))

@@ -1,7 +1,6 @@
 """What every sampler of conf/sampler must do, through the search loop."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,69 +8,105 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from latency.table import LatencyTable
-from nas.evaluators import Evaluation
+from nas.asking import ask
+from nas.drivers import DRIVER, Driver
+from nas.evaluators import Evaluation, Monitor
+from nas.executors import ThreadExecutor
+from nas.limits import Limits
+from nas.loop import SearchLoop
+from nas.problem import Problem
 from nas.reward import PowerReward
-from nas.setup import build_search
-from nas.study import Candidate, SearchLoop, candidates, open_study
-from nas.training.loop import StepCallback
+from nas.setup import SamplerRecipe
+from nas.storage import open_storage
+from nas.study import Candidate, candidates, distributions, open_study
 from search_spaces import Architecture
 from search_spaces.blocks import InvertedResidual
-from search_spaces.spaces import SearchSpace
+from search_spaces.spaces import Choices, SearchSpace
 
 CONF = Path(__file__).parents[2] / "conf"
 SAMPLERS = sorted(path.stem for path in (CONF / "sampler").glob("*.yaml"))
-TRIALS = 16
+TRIALS = 24
+
+Run = Callable[..., list[Candidate]]
 
 
 class ByKernels:
     """A larger kernel is more accurate."""
 
-    def evaluate(self, architecture: Architecture, on_step: StepCallback) -> Evaluation:
+    def evaluate(
+        self, architecture: Architecture, choices: Choices, monitor: Monitor
+    ) -> Evaluation:
         kernels = [b.kernel for b in architecture.blocks if isinstance(b, InvertedResidual)]
         return Evaluation(accuracy=sum(kernels) / 20)
 
 
 class Nobody:
-    """Hears nothing."""
+    """Hears nothing, but of failures."""
 
-    @contextmanager
-    def training(self, number: int, latency_ms: float) -> Iterator[StepCallback]:
-        yield lambda *_: None
+    def started(self, *_: Any) -> None: ...
 
-    def finished(self, candidate: Candidate, best: Candidate) -> None: ...
+    def step(self, *_: Any) -> None: ...
+
+    def finished(self, *_: Any) -> None: ...
+
+    def stopped(self, *_: Any) -> None: ...
+
+    def retried(self, number: int, reason: str) -> None:
+        raise AssertionError(reason)
 
     def failed(self, number: int, reason: str) -> None:
         raise AssertionError(reason)
 
 
+@pytest.fixture
+def recipe(name: str) -> SamplerRecipe:
+    with initialize_config_dir(config_dir=str(CONF), version_base=None):
+        config = compose("search", [f"sampler={name}", "target_latency=1ms", "name=x"])
+    return SamplerRecipe.of(config.sampler)
+
+
+@pytest.fixture
+def run(recipe: SamplerRecipe, small_space: SearchSpace, small_table: LatencyTable) -> Run:
+    """``run(folder, trials, seed)``: the candidates of a study that may have begun before."""
+
+    def run(
+        folder: Path, trials: int, seed: int = 0, workers: int = 1, **attributes: Any
+    ) -> list[Candidate]:
+        given = {"reward": PowerReward(), "targets_ms": (8.0,), **attributes}
+        problem = Problem.of(small_space, small_table, **given)
+        storage = open_storage(None, folder / "study.db")
+        study = open_study(storage, "run", pareto=recipe.pareto)
+        study.sampler = recipe.make(problem, seed + len(study.trials))
+        executor = ThreadExecutor(workers)
+        choices = distributions(small_space)
+
+        def ask_network() -> Any:
+            trial = ask(study, choices, {DRIVER: "driver"})
+            return trial, trial.params
+
+        SearchLoop(
+            study=study,
+            driver=Driver(study, "driver"),
+            problem=problem,
+            ask=ask_network,
+            make_evaluator=ByKernels,
+            executor=executor,
+            observer=Nobody(),
+            seed=seed,
+            pareto=recipe.pareto,
+        ).run(trials)
+        executor.close()
+        found = candidates(study)
+        storage.close()
+        return found
+
+    return run
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 class TestSampler:
-    @pytest.fixture
-    def run(self, name: str, small_space: SearchSpace, small_table: LatencyTable) -> Any:
-        """``run(folder, trials, seed)``: the candidates of a study that may have begun before."""
-        searches = {}
-
-        def run(folder: Path, trials: int, seed: int = 0) -> list[Candidate]:
-            if seed not in searches:
-                overrides = ["target_latency=1ms", "name=x", f"sampler={name}", f"seed={seed}"]
-                with initialize_config_dir(config_dir=str(CONF), version_base=None):
-                    searches[seed] = build_search(compose("search", overrides), command="")
-            study = open_study(folder / "study.db", "run", searches[seed].make_sampler)
-            SearchLoop(
-                study=study,
-                space=small_space,
-                table=small_table,
-                evaluator=ByKernels(),
-                reward=PowerReward(),
-                target_ms=8.0,
-                observer=Nobody(),
-            ).run(trials)
-            return candidates(study)
-
-        return run
-
     def test_it_proposes_allowed_values_only_and_all_of_them(
-        self, run: Any, tmp_path: Path, small_space: SearchSpace
+        self, run: Run, tmp_path: Path, small_space: SearchSpace
     ) -> None:
         found = run(tmp_path, TRIALS)
         assert len(found) == TRIALS
@@ -82,22 +117,44 @@ class TestSampler:
             assert {type(value) for value in proposed} == {type(value) for value in values}
 
     def test_the_same_seed_proposes_the_same_and_another_does_not(
-        self, run: Any, tmp_path: Path
+        self, run: Run, tmp_path: Path
     ) -> None:
         first, second, other = (
-            _proposed(run(_folder(tmp_path, name), 6, seed))
+            _proposed(run(_folder(tmp_path, name), 16, seed))
             for name, seed in (("first", 0), ("second", 0), ("other", 1))
         )
         assert first == second
         assert first != other
 
     def test_after_a_resume_it_does_not_propose_the_same_again(
-        self, run: Any, tmp_path: Path
+        self, run: Run, tmp_path: Path
     ) -> None:
         before = _proposed(run(tmp_path, 4))
         after = _proposed(run(tmp_path, 7))
         assert after[:4] == before
         assert after[4:] != before[1:]
+
+    def test_several_workers_finish_as_many(self, run: Run, tmp_path: Path) -> None:
+        found = run(tmp_path, TRIALS, workers=4)
+        assert sorted(candidate.number for candidate in found) == list(range(TRIALS))
+
+    def test_it_keeps_within_limits(self, run: Run, tmp_path: Path) -> None:
+        found = run(tmp_path, TRIALS, limits=Limits(max_latency="8ms"))
+        assert len(found) == TRIALS
+        assert max(candidate.latency_ms for candidate in found) <= 8
+
+    def test_it_takes_several_targets(self, run: Run, tmp_path: Path) -> None:
+        assert len(run(tmp_path, TRIALS, targets_ms=(7.0, 9.0))) == TRIALS
+
+    def test_once_it_knows_it_searches_where_rewards_are_high(
+        self, name: str, run: Run, tmp_path: Path
+    ) -> None:
+        # A quarter of the 64 networks are within 6 ms, where the reward is highest by far.
+        hard = PowerReward(alpha=0, beta=-8)
+        found = run(tmp_path, 30, reward=hard, targets_ms=(6.0,))
+        good = sum(candidate.latency_ms <= 6 for candidate in found)
+        # PPO needs hundreds of trials, and NSGA-II follows no reward.
+        assert name in ("random", "ppo", "nsga2") or good >= 11
 
 
 def _proposed(found: list[Candidate]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from latency.table import Entry
+from nas.reward import PowerReward
 from nas.study import Candidate
 from nas.winner import Finalist, choose_winner
 from search_spaces import Architecture
@@ -12,6 +13,7 @@ from search_spaces.blocks import InvertedResidual
 from search_spaces.spaces import SearchSpace
 
 TARGET_MS = 10.0
+BY_ACCURACY = PowerReward(alpha=0, beta=0)
 
 
 class Clock:
@@ -44,10 +46,11 @@ def _candidate(
         number=number,
         choices=space.base_choices | {"first.kernel": kernels[0], "second.kernel": kernels[1]},
         reward=reward,
-        accuracy=0.5,
+        accuracy=reward,
         latency_ms=latency_ms,
         madds=1,
         params=1,
+        peak_activation_bytes=1,
         network=str(kernels),
     )
 
@@ -66,7 +69,7 @@ def found(small_space: SearchSpace) -> list[Candidate]:
 def _choose(
     found: list[Candidate], space: SearchSpace, clock: Clock, most: int = 5
 ) -> tuple[Finalist, list[Finalist]]:
-    return choose_winner(found, space, TARGET_MS, most, clock, lambda *_: None)  # type: ignore[arg-type]
+    return choose_winner(found, space, TARGET_MS, BY_ACCURACY, most, clock, lambda *_: None)  # type: ignore[arg-type]
 
 
 def test_the_best_that_is_predicted_to_meet_the_target_wins_if_it_measures_so(
@@ -129,6 +132,7 @@ def test_progress_says_how_many_were_measured(
         found,
         small_space,
         TARGET_MS,
+        BY_ACCURACY,
         5,
         clock,
         lambda *update: said.append(update),  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from nas.data import ImageData, Split
 from nas.handover import Handover
 from nas.report.summary import build_summary
 from nas.settings import SearchSettings
+from nas.setup import Search
 from nas.study import Candidate
 from nas.training import TrainSettings
 from nas.winner import Finalist
@@ -23,8 +25,12 @@ MakeSummary = Callable[..., dict[str, Any]]
 
 SETTINGS = SearchSettings(
     name="small_10ms",
-    target_ms=10.0,
-    resolution=48,
+    study="small_10ms",
+    storage=None,
+    targets_ms=(10.0,),
+    resolutions=(48,),
+    handover=True,
+    driver_patience_s=120,
     proxy_resolution=24,
     trials=20,
     finalists=5,
@@ -52,18 +58,17 @@ def make_summary(small_space: SearchSpace, small_table: LatencyTable) -> MakeSum
             latency_ms=predicted_ms,
             madds=1,
             params=1,
+            peak_activation_bytes=1,
             network="Network(a)",
         )
-        architecture = small_space.build(candidate.choices, name="small_7")
+        architecture = small_space.build(candidate.choices, name="small_7").with_resolution(48)
         entry = Entry(
             key="best.onnx", latency_ms=measured_ms - 0.2, median_ms=measured_ms, interval=0.012,
             rounds=40, runs=480, drift=1.0, reference_ms=1.0,
         )  # fmt: skip
         return build_summary(
-            replace(SETTINGS, **fields),
-            small_space,
+            _search(small_space, replace(SETTINGS, **fields)),
             small_table,
-            _data(),
             Finalist(candidate=candidate, architecture=architecture, measured=FINALIST),
             Handover(
                 validation_accuracy=0.955,
@@ -72,12 +77,19 @@ def make_summary(small_space: SearchSpace, small_table: LatencyTable) -> MakeSum
                 logit_difference=2e-6,
                 measured=entry,
             ),
+            target_ms=10.0,
             reachable_ms=(6.0, 10.0),
             decided_by={"trials": 20, "finalists": 5, "final": {}},
-            command="python -m nas.search target_latency=10ms",
         )
 
     return make
+
+
+def _search(space: SearchSpace, settings: SearchSettings) -> Search:
+    """Of a search, what a summary is made of."""
+    command = "python -m nas.search target_latency=10ms"
+    parts = {"settings": settings, "space": space, "data": _data(), "command": command}
+    return SimpleNamespace(**parts)  # type: ignore[return-value]
 
 
 def _data() -> ImageData:

@@ -45,6 +45,7 @@ def test_a_row_a_trial_with_its_figures_and_choices() -> None:
             latency_ms=12.5,
             madds=300,
             params=40,
+            peak_activation_bytes=400,
             network="Network(a)",
         ),
         Candidate(
@@ -55,6 +56,7 @@ def test_a_row_a_trial_with_its_figures_and_choices() -> None:
             latency_ms=13.0,
             madds=310,
             params=41,
+            peak_activation_bytes=410,
             network="Network(b)",
         ),
     ]

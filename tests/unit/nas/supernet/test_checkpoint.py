@@ -145,7 +145,7 @@ def test_all_that_bears_on_the_weights_is_their_purpose(
 def test_the_same_blocks_deployed_at_another_size_are_the_same_space(
     small_space: SearchSpace, small_split: Split
 ) -> None:
-    larger = replace(small_space, resolution=2 * small_space.resolution)
+    larger = small_space.with_resolutions(2 * small_space.resolution)
     first, second = (
         purpose_of(space, small_split, SETTINGS, resolution=32, seed=0)
         for space in (small_space, larger)

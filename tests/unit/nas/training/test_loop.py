@@ -9,7 +9,7 @@ from torch import nn
 
 from nas.data import Split
 from nas.training import TrainSettings, evaluate, train
-from nas.training.loop import DivergenceError, rate_factor
+from nas.training.loop import DivergenceError, build_optimizer, rate_factor
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,22 @@ def _loss(model: nn.Module) -> float:
     data = _bright_or_dark()
     with torch.no_grad():
         return float(nn.functional.cross_entropy(model.eval()(data.images), data.labels))
+
+
+@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.9, 0.01), (0.0, 0.0)])
+def test_the_optimizer_is_gradient_descent_with_nesterovs_momentum(
+    momentum: float, weight_decay: float
+) -> None:
+    model = nn.Linear(3, 2)
+    optimizer = build_optimizer(model, _settings(momentum=momentum, weight_decay=weight_decay))
+    weight, velocity = model.weight.detach().clone(), torch.zeros(2, 3)
+    for _ in range(3):
+        model.weight.grad = torch.randn(2, 3)
+        gradient = model.weight.grad + weight_decay * weight
+        velocity = momentum * velocity + gradient
+        weight = weight - 0.1 * (gradient + momentum * velocity)  # the look-ahead
+        optimizer.step()
+    torch.testing.assert_close(model.weight.detach(), weight, rtol=0, atol=1e-6)
 
 
 def test_training_lowers_the_loss_and_finds_the_classes() -> None:

@@ -1,0 +1,220 @@
+"""``python -m benchmarks.search_scaling``: many workers with nothing to do but ask and tell.
+
+Drivers in several processes share one study in PostgreSQL through Optuna's gRPC proxy. Each asks
+for a network, has it evaluated in no time, and tells; what is measured is everything else. Then
+every trial is counted.
+"""
+
+import argparse
+import multiprocessing
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from benchmarks.environment import append_row, environment_columns
+from benchmarks.prediction import synthetic_table
+from latency.console import Terminal
+from latency.options import SPACES, make_parser, run_command
+from nas.asking import ask
+from nas.drivers import DRIVER, Driver
+from nas.evaluators import Evaluation, Monitor
+from nas.executors import ThreadExecutor
+from nas.loop import SearchLoop
+from nas.problem import Problem
+from nas.reward import PowerReward
+from nas.storage import open_storage
+from nas.study import distributions, open_study
+from search_spaces import Architecture
+from search_spaces.spaces import Choices
+
+PACKAGES = ("chronas", "grpcio", "optuna", "psycopg", "sqlalchemy")
+STUDY = "scaling"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What was counted and timed."""
+
+    seconds: float
+    trials_per_s: float
+    finished: int
+    finished_twice: int
+    lost: int
+    surplus: int
+
+
+class NoTime:
+    """An accuracy that follows from the size, at once."""
+
+    def evaluate(
+        self,
+        architecture: Architecture,
+        choices: Choices,  # noqa: ARG002 - the interface's
+        monitor: Monitor,  # noqa: ARG002
+    ) -> Evaluation:
+        return Evaluation(accuracy=1 - 1 / len(architecture.blocks))
+
+
+class _Silent:
+    """Shows nothing."""
+
+    def started(self, *_: Any) -> None: ...
+
+    def step(self, *_: Any) -> None: ...
+
+    def finished(self, *_: Any) -> None: ...
+
+    def stopped(self, *_: Any) -> None: ...
+
+    def retried(self, *_: Any) -> None: ...
+
+    def failed(self, number: int, reason: str) -> None:
+        raise RuntimeError(f"trial {number}: {reason}")
+
+
+def drive(url: str, problem: Problem, name: str, seed: int, trials: int) -> None:
+    """One driver with one worker, until the study has its trials."""
+    storage = open_storage(url, Path())
+    study = open_study(storage, STUDY)
+    study.sampler = optuna.samplers.RandomSampler(seed=seed)
+    executor = ThreadExecutor()
+    choices = distributions(problem.space)
+
+    def ask_network() -> Any:
+        trial = ask(study, choices, {DRIVER: name})
+        return trial, trial.params
+
+    try:
+        SearchLoop(
+            study=study,
+            driver=Driver(study, name),
+            problem=problem,
+            ask=ask_network,
+            make_evaluator=NoTime,
+            executor=executor,
+            observer=_Silent(),
+            seed=seed,
+        ).run(trials)
+    finally:
+        executor.close()
+        storage.close()
+
+
+def drive_many(url: str, space: str, process: int, drivers: int, trials: int) -> None:
+    """A process of drivers, a thread each."""
+    made = SPACES[space](resolution=224, num_classes=1000)
+    problem = Problem.of(made, synthetic_table(made), reward=PowerReward(), targets_ms=(15.0,))
+    threads = [
+        threading.Thread(
+            target=drive,
+            args=(url, problem, f"{process}.{number}", 1000 * process + number, trials),
+        )
+        for number in range(drivers)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def measure(
+    database: str, space: str, *, workers: int, processes: int, trials: int, terminal: Terminal
+) -> Figures:
+    """Run the drivers against a proxy before ``database``, then count what it holds."""
+    port = 13111
+    proxy = subprocess.Popen(
+        [sys.executable, "-m", "nas.storage_proxy", "--storage", database, "--port", str(port)]
+    )
+    storage = open_storage(database, Path())
+    try:
+        url = f"grpc://localhost:{port}"
+        open_storage(url, Path()).close()  # waits until the proxy answers
+        context = multiprocessing.get_context("spawn")
+        shares = [workers // processes + (p < workers % processes) for p in range(processes)]
+        pool = [
+            context.Process(target=drive_many, args=(url, space, number, share, trials))
+            for number, share in enumerate(shares)
+        ]
+        for process in pool:
+            process.start()
+        study = open_study(storage, STUDY)
+        with terminal.progress(f"{workers} workers") as update:
+            while any(process.is_alive() for process in pool):
+                time.sleep(1)
+                finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+                update(len(finished), trials)
+        return count(study)
+    finally:
+        proxy.terminate()
+        proxy.wait()
+        storage.close()
+
+
+def count(study: optuna.Study) -> Figures:
+    """What became of every trial; the time is from the first that began to the last that ended."""
+    known = study.get_trials(deepcopy=False)
+    states = Counter(trial.state for trial in known)
+    complete = [trial for trial in known if trial.state == TrialState.COMPLETE]
+    begun = min(trial.datetime_start for trial in complete if trial.datetime_start)
+    ended = max(trial.datetime_complete for trial in complete if trial.datetime_complete)
+    seconds = (ended - begun).total_seconds()
+    return Figures(
+        seconds=seconds,
+        trials_per_s=len(complete) / seconds,
+        finished=len(complete),
+        finished_twice=len(complete) - len({trial.number for trial in complete}),
+        lost=states[TrialState.RUNNING] + states[TrialState.WAITING],
+        surplus=states[TrialState.FAIL],
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; returns the exit code, 2 with one line on stderr for bad input."""
+    parser = make_parser("benchmarks.search_scaling", __doc__ or "")
+    add = parser.add_argument
+    add("--storage", required=True, metavar="URL", help="postgresql://…, an empty database")
+    add("--space", choices=SPACES, default="mobilenet_v3", help="(%(default)s)")
+    add("--workers", type=int, default=200, help="drivers with a worker each (%(default)s)")
+    add("--processes", type=int, default=4, help="that they are threads of (%(default)s)")
+    add("--trials", type=int, default=2000, help="in all (%(default)s)")
+    add("--record", action="store_true", help="append a row to the results")
+    options = parser.parse_args(arguments)
+    return run_command("benchmarks.search_scaling", partial(_run, options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    for name in ("workers", "processes", "trials"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"--{name} must be 1 or more, but got {getattr(options, name)}")
+    terminal = Terminal()
+    figures = measure(
+        options.storage,
+        options.space,
+        workers=options.workers,
+        processes=options.processes,
+        trials=options.trials,
+        terminal=terminal,
+    )
+    for name, value in asdict(figures).items():
+        terminal.line(f"{name:15} {value:>10,.1f}" if name != "lost" else f"{name:15} {value:>10}")
+    is_whole = figures.finished == options.trials and not figures.finished_twice + figures.lost
+    terminal.line(f"every trial finished once: {'yes' if is_whole else 'NO'}")
+    if options.record:
+        row = environment_columns(PACKAGES, threads=options.processes)
+        row |= {name: str(getattr(options, name)) for name in ("space", "workers", "processes")}
+        row |= {name: f"{value:.5g}" for name, value in asdict(figures).items()}
+        terminal.line(f"recorded in {append_row('search_scaling', row)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Checks of an executor's settings."""
+
+from collections.abc import Container
+from typing import Any
+
+
+def check_key(key: str, unfinished: Container[str], *, closed: bool) -> None:
+    """See that a task may be submitted.
+
+    Raises:
+        ValueError: it may not.
+    """
+    if closed:
+        raise ValueError(f"task {key!r} was submitted after the executor was closed")
+    if key in unfinished:
+        raise ValueError(f"task {key!r} is not finished yet; another one must have another key")
+
+
+def whole_number(field: str, value: Any, low: int, high: int) -> int:
+    """``value``, if it is an integer in ``low``..``high``.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(
+            f"executor.{field} must be an integer in {low}..{high}, but got {value!r:.80}"
+        )
+    return value
+
+
+def retry_count(value: Any) -> int:
+    """``executor.retries``.
+
+    Raises:
+        ValueError: it cannot be used.
+    """
+    return whole_number("retries", value, 0, 100)
+
+
+def time_limit(value: Any) -> float | None:
+    """``executor.time_limit_s``.
+
+    Raises:
+        ValueError: it cannot be used.
+    """
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not 0.001 <= value <= 1e9:
+        raise ValueError(
+            "executor.time_limit_s must be seconds in 0.001..1e9, or null for no limit, but got "
+            f"{value!r:.80}"
+        )
+    return float(value)

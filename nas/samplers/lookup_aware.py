@@ -1,0 +1,194 @@
+"""The default sampler: a model of accuracy alone, and the exact latency of thousands of networks.
+
+Other samplers model the reward, and so have to learn again from trainings what a latency table
+knows already. Here the reward of an untrained network is uncertain by its accuracy and by nothing
+else: it is computed from a sampled accuracy (Thompson sampling, so that workers that ask at the
+same time get different networks) and the looked-up latency, and the best network is proposed.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.problem import Problem
+from nas.reward import Floats
+from nas.samplers.base import History, SpaceSampler
+from nas.samplers.surrogate import AccuracyModel, Networks
+from search_spaces.spaces.staged import Indices
+
+_ENUMERATED = 4096
+"""Spaces and tables up to this many networks are looked at whole."""
+_SAMPLES_FOR_SCALE = 2048
+_USUAL_LOGIT, _NOISE = 1.0, 0.3
+"""Of networks that nothing is known of: 73 % right, give or take what size does not explain."""
+_REFITS = 1.1
+"""The model's weights are found anew when there are so many times more networks."""
+
+
+class LookupAwareSampler(SpaceSampler):
+    """Proposes the network whose reward is highest by looked-up latency and sampled accuracy."""
+
+    def __init__(
+        self,
+        *,
+        problem: Problem,
+        seed: int,
+        initial: int = 4,
+        fresh: int = 1500,
+        parents: int = 10,
+        mutants: int = 1500,
+        shortlist: int = 600,
+        finalists: int = 200,
+    ) -> None:
+        """Build the sampler.
+
+        Args:
+            problem: the search.
+            seed: of what is drawn at random.
+            initial: networks that are chosen by size and latency before there is a model.
+            fresh: networks drawn at random as candidates.
+            parents: the best networks so far, whose mutants are candidates, too.
+            mutants: how many; as many again are made of the most promising candidates.
+            shortlist: candidates of the highest expected reward, whose uncertainty is looked at.
+            finalists: those of the highest optimistic reward, among which sampling decides.
+
+        Raises:
+            ValueError: one of them is not as many as above 0.
+        """
+        super().__init__(problem=problem, seed=seed)
+        counts = {
+            "initial": initial, "fresh": fresh, "parents": parents,
+            "mutants": mutants, "shortlist": shortlist, "finalists": finalists,
+        }  # fmt: skip
+        for name, count in counts.items():
+            if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 100_000:
+                raise ValueError(
+                    f"sampler.{name} must be an integer in 1..100000, but got {count!r}"
+                )
+        self._initial, self._fresh, self._parents = initial, fresh, parents
+        self._mutants, self._shortlist, self._finalists = mutants, shortlist, finalists
+        self._amounts = [len(values) for values in problem.space.choices.values()]
+        self._whole = self._enumerate()
+        sample = problem.space.sample_indices(_SAMPLES_FOR_SCALE, np.random.default_rng(0))
+        logs = self._log_sizes(sample if self._whole is None else self._whole)
+        self._centre, self._spread = logs.mean(axis=0), logs.std(axis=0)
+        self._spread[self._spread == 0] = 1.0
+        self._weights: Floats | None = None
+        self._weights_of = 0
+
+    def propose(self, history: History) -> Indices:
+        """The most promising network that nobody has proposed yet."""
+        seen = np.concatenate([history.indices, history.others])
+        target = len(seen) % len(self.problem.targets_ms)
+        if len(history) < self._initial:
+            return self._guess(seen, target)
+        model = self._fit(history)
+        candidates = self._unseen(self._candidates(history, model, target), seen)
+        if not len(candidates):
+            return _row(self._drawn(), 0)
+        networks = self._networks(candidates)
+        latency_ms = self.problem.latency_ms(candidates)
+
+        def best(accuracies: Floats, latencies: Floats, count: int) -> NDArray[np.intp]:
+            return self._best(accuracies, latencies, target, count)
+
+        chosen = best(model.expected(networks), latency_ms, self._shortlist)
+        chosen = chosen[
+            best(model.optimistic(networks[chosen], 2.0), latency_ms[chosen], self._finalists)
+        ]
+        drawn = model.sample(networks[chosen], self.rng)
+        return _row(candidates, int(chosen[best(drawn, latency_ms[chosen], 1)[0]]))
+
+    def _guess(self, seen: Indices, target: int) -> Indices:
+        """The best network by accuracies drawn from what holds of most: larger ones have more."""
+        candidates = self._unseen(self._drawn(), seen)
+        if not len(candidates):
+            return _row(self._drawn(), 0)
+        size = self._networks(candidates).sizes.mean(axis=1)
+        slope, noise = abs(self.rng.normal()), self.rng.normal(scale=_NOISE, size=len(candidates))
+        accuracies = 1 / (1 + np.exp(-(_USUAL_LOGIT + slope * size + noise)))
+        chosen = self._best(accuracies, self.problem.latency_ms(candidates), target, 1)
+        return _row(candidates, int(chosen[0]))
+
+    def _enumerate(self) -> Indices | None:
+        """All networks that can be proposed, where they are few."""
+        problem = self.problem
+        if problem.members is not None and len(problem.members) <= 4 * _ENUMERATED:
+            networks = problem.members
+        elif problem.space.size <= 4 * _ENUMERATED:
+            grid = np.indices(self._amounts, dtype=np.uint8).reshape(len(self._amounts), -1)
+            networks = np.asfortranarray(grid.T)
+        else:
+            return None
+        return networks[problem.allowed(networks)]
+
+    def _drawn(self) -> Indices:
+        """Networks within the limits, drawn at random."""
+        if self._whole is not None and len(self._whole) <= _ENUMERATED:
+            return self._whole
+        return self.problem.draw_allowed(self._fresh, self.rng)
+
+    def _fit(self, history: History) -> AccuracyModel:
+        networks = self._networks(history.indices)
+        stale = self._weights is None or len(history) >= _REFITS * self._weights_of
+        model = AccuracyModel(networks, history.accuracies, self._weights, refit=stale)
+        if stale:
+            self._weights, self._weights_of = model.log_weights, len(history)
+        return model
+
+    def _candidates(self, history: History, model: AccuracyModel, target: int) -> Indices:
+        """Fresh networks, mutants of the best, and mutants of what looks best among these."""
+        drawn = self._drawn()
+        if drawn is self._whole:
+            return drawn
+        latencies = self.problem.latency_ms(history.indices)
+        parents = history.indices[self._best(history.accuracies, latencies, target, self._parents)]
+        pool = np.concatenate([drawn, self._mutate(parents)])
+        expected = model.expected(self._networks(pool))
+        promising = pool[
+            self._best(expected, self.problem.latency_ms(pool), target, 5 * self._parents)
+        ]
+        pool = np.unique(np.concatenate([pool, self._mutate(promising)]), axis=0)
+        return pool[self.problem.allowed(pool)]
+
+    def _mutate(self, parents: Indices) -> Indices:
+        """(mutants, choices): parents with one to three choices drawn anew."""
+        rows = parents[self.rng.integers(len(parents), size=self._mutants)].copy()
+        everyone = np.arange(len(rows))
+        for last in range(3):
+            changing = everyone[self.rng.integers(3, size=len(rows)) >= last]
+            columns = self.rng.integers(len(self._amounts), size=len(changing))
+            highest = np.array(self._amounts)[columns]
+            rows[changing, columns] = self.rng.integers(highest).astype(np.uint8)
+        return rows
+
+    def _best(
+        self, accuracies: Floats, latency_ms: Floats, target: int, count: int
+    ) -> NDArray[np.intp]:
+        """Which networks have the highest reward for a target, the best first."""
+        rewards = self.problem.reward(accuracies, latency_ms, self.problem.targets_ms[target])
+        return np.argsort(-rewards, kind="stable")[:count]
+
+    def _unseen(self, networks: Indices, seen: Indices) -> Indices:
+        """Networks that are not among ``seen``, nor the same network by other choices."""
+        known = set(self._signatures(seen))
+        new = [signature not in known for signature in self._signatures(networks)]
+        return networks[np.array(new, dtype=np.bool_)]
+
+    def _signatures(self, networks: Indices) -> list[bytes]:
+        """Equal for equal networks; of others, all four figures are hardly ever equal."""
+        figures = self.problem.figures(np.asfortranarray(networks))
+        rows = np.stack([figure.astype(np.float64) for figure in figures.values()], axis=1)
+        return [row.tobytes() for row in rows]
+
+    def _networks(self, indices: Indices) -> Networks:
+        sizes = (self._log_sizes(indices) - self._centre) / self._spread
+        return Networks.of(indices, self._amounts, sizes)
+
+    def _log_sizes(self, indices: Indices) -> Floats:
+        return self.problem.sizes(np.asfortranarray(indices))
+
+
+def _row(networks: Indices, number: int) -> Indices:
+    """One network of many, by itself."""
+    row: Indices = networks[number]
+    return row

@@ -1,0 +1,8 @@
+"""Where a study's trials are kept: a file, PostgreSQL, or either behind Optuna's gRPC proxy."""
+
+from nas.storage.faults import StorageError
+from nas.storage.opening import open_storage
+from nas.storage.retrying import RetryingStorage
+from nas.storage.urls import shown
+
+__all__ = ["RetryingStorage", "StorageError", "open_storage", "shown"]

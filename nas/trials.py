@@ -1,0 +1,208 @@
+"""The trials of a search, from an opened storage to the last one finished."""
+
+import json
+import uuid
+from functools import partial
+from typing import Any
+
+import optuna
+import pandas as pd
+
+from latency.console import Terminal
+from latency.table import LatencyTable
+from nas.asking import ask
+from nas.drivers import DRIVER, Driver
+from nas.evaluation import Steps, prepare_evaluator
+from nas.evaluators import KnowsSome, NeedsPreparation
+from nas.executors import Died, Failed, Finished, Retried, Told
+from nas.loop import SearchLoop
+from nas.problem import Problem
+from nas.progress import SearchProgress, describe, noise_warning
+from nas.report.trials import trial_table
+from nas.run_folder import RunFolder
+from nas.setup import Search
+from nas.storage import open_storage
+from nas.study import Candidate, candidates, distributions, is_counted, open_study, ranked
+
+DRIVER_FILE = "driver.json"
+_LATENCY_TOLERANCE = 0.05
+_SHARED = (
+    "space", "resolution", "proxy_resolution", "evaluator", "data", "reward", "target_latency",
+    "max_latency", "max_params", "max_madds", "max_peak_memory", "seed",
+)  # fmt: skip
+"""Settings that all processes of a study have alike."""
+
+
+def build_problem(search: Search, table: LatencyTable, terminal: Terminal) -> Problem:
+    """Look up every network of the space; refuse limits that none of them keeps.
+
+    Raises:
+        ValueError: no network is within the limits.
+    """
+    evaluator = search.evaluator
+    with terminal.progress("looking up the space's networks"):
+        problem = Problem.of(
+            search.space,
+            table,
+            reward=search.reward,
+            targets_ms=search.settings.targets_ms,
+            limits=search.limits,
+            members=evaluator.members() if isinstance(evaluator, KnowsSome) else None,
+        )
+        problem.check_limits()
+    return problem
+
+
+def run_trials(
+    search: Search, folder: RunFolder, problem: Problem, terminal: Terminal
+) -> list[Candidate]:
+    """Prepare the evaluator, evaluate as many networks as were asked for, and return them all.
+
+    Raises:
+        ValueError: the study is one of another search, or no network can be evaluated.
+        StorageError: the storage cannot be used.
+        KeyboardInterrupt: stopped; the best network so far is in the folder.
+    """
+    settings = search.settings
+    with terminal.progress("opening the study"):
+        storage = open_storage(settings.storage, folder.path / "study.db", on_wait=terminal.line)
+        study = open_study(storage, settings.study, pareto=search.sampler.pareto)
+        _check_study(study, search, problem)
+        known = study.get_trials(deepcopy=False)
+        # Seeded alike after a resume, a sampler would draw the same networks again.
+        study.sampler = search.sampler.make(problem, settings.seed + len(known))
+        study.pruner = search.pruner
+    finished = sum(map(is_counted, known))
+    if folder.is_resumed or finished:
+        terminal.line(
+            f"resuming {folder.path}: {finished} of {settings.trials} trials are finished"
+        )
+    progress = SearchProgress(
+        terminal,
+        trials=settings.trials,
+        found=candidates(study),
+        finished=finished,
+        targets_ms=settings.targets_ms,
+        reward=search.reward,
+    )
+    try:
+        if finished < settings.trials:
+            _prepare(search, terminal)
+            with progress.shown():
+                _loop(search, study, problem, _driver_name(folder), progress).run(settings.trials)
+    except KeyboardInterrupt:
+        _say_best_so_far(search, folder, candidates(study), terminal)
+        raise
+    finally:
+        search.executor.close()
+        found = candidates(study)
+        storage.close()
+    if warning := noise_warning(found):
+        terminal.line(warning)
+    return found
+
+
+def _loop(
+    search: Search, study: optuna.Study, problem: Problem, name: str, progress: SearchProgress
+) -> SearchLoop:
+    choices = distributions(search.space)
+
+    def ask_network() -> Any:
+        trial = ask(study, choices, {DRIVER: name})
+        return trial, trial.params
+
+    return SearchLoop(
+        study=study,
+        driver=Driver(study, name, patience_s=search.settings.driver_patience_s),
+        problem=problem,
+        ask=ask_network,
+        make_evaluator=search.recipe,
+        executor=search.executor,
+        observer=progress,
+        seed=search.settings.seed,
+        pareto=search.sampler.pareto,
+        prunes=search.prunes,
+    )
+
+
+def _prepare(search: Search, terminal: Terminal) -> None:
+    """Let the evaluator do what it has to do once, where networks will be evaluated."""
+    if not isinstance(search.evaluator, NeedsPreparation):
+        return
+    executor = search.executor
+    with terminal.progress("preparing the evaluator") as update:
+        executor.submit("prepare", partial(prepare_evaluator, search.recipe))
+        while events := executor.wait():
+            for event in events:
+                match event:
+                    case Told(message=Steps(done, total)):
+                        update(done, total)
+                    case Retried(reason=reason):
+                        terminal.line(f"preparing the evaluator goes on: {reason}")
+                    case Failed(error=error):
+                        raise error
+                    case Died(reason=reason):
+                        raise ValueError(f"the evaluator could not be prepared: {reason}")
+                    case Finished():
+                        return
+
+
+def _driver_name(folder: RunFolder) -> str:
+    """This run's name among those that share a study: its own again when it is resumed."""
+    name = folder.read_json(DRIVER_FILE)
+    if name is None:
+        name = uuid.uuid4().hex
+        folder.write_json(DRIVER_FILE, name)
+    return str(name)
+
+
+def _check_study(study: optuna.Study, search: Search, problem: Problem) -> None:
+    """What is in a study must be of the same search, on the same latencies.
+
+    Raises:
+        ValueError: it is not; the message says what differs.
+    """
+    ours = {name: json.dumps(search.config.get(name), sort_keys=True) for name in _SHARED}
+    theirs = study.user_attrs.get("search")
+    base_ms = float(problem.latency_ms(problem.row(search.space.base_choices))[0])
+    if theirs is None:
+        study.set_user_attr("search", ours)
+        study.set_user_attr("base_latency_ms", base_ms)
+        return
+    for name, value in ours.items():
+        if theirs.get(name) != value:
+            raise ValueError(
+                f"the study {study.study_name!r} is of a search with {name}={theirs.get(name)}, "
+                f"but now it is {value}; give another study=… or name=…"
+            )
+    began_ms = study.user_attrs.get("base_latency_ms", base_ms)
+    if abs(began_ms / base_ms - 1) > _LATENCY_TOLERANCE:
+        raise ValueError(
+            f"the study {study.study_name!r} was begun with other latencies: its base network "
+            f"takes {began_ms:.2f} ms there and {base_ms:.2f} ms by {search.settings.table}; give "
+            "the same table=…, or another study=… or name=…"
+        )
+
+
+def _say_best_so_far(
+    search: Search, folder: RunFolder, found: list[Candidate], terminal: Terminal
+) -> None:
+    terminal.line()
+    if not found:
+        return
+    target_ms = search.settings.targets_ms[0]
+    best = ranked(found, target_ms, search.reward)[0]
+    write_trials(folder, found)
+    architecture = search.space.build(best.choices, name=f"{search.space.name}_{best.number}")
+    folder.write("best_so_far.yaml", architecture.to_yaml().encode())
+    terminal.line(
+        f"stopped after {len(found)} of {search.settings.trials} trials; best so far: trial "
+        f"{best.number}, {describe(best, target_ms)}, in {folder.path}/best_so_far.yaml"
+    )
+
+
+def write_trials(folder: RunFolder, found: list[Candidate]) -> pd.DataFrame:
+    """Write ``trials.csv``; returns the table."""
+    table = trial_table(found)
+    folder.write("trials.csv", table.to_csv(index=False).encode())
+    return table
