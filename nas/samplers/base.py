@@ -26,6 +26,7 @@ class History:
         numbers: (trials,): of the trials.
         others: (more trials, choices): networks that are running, or were closed without a result:
             proposing them again gains nothing.
+        pending: (some trials, choices): those of them that are running. ``None`` for none.
         settled: how many of the finished have only closed trials before them; these will always be
             the first. ``None`` for all.
     """
@@ -35,6 +36,7 @@ class History:
     accuracies: Floats
     numbers: NDArray[np.int64]
     others: Indices
+    pending: Indices | None = None
     settled: int | None = None
 
     def __len__(self) -> int:
@@ -93,12 +95,15 @@ class SpaceSampler(BaseSampler):
     def _history(self, study: Study, own: FrozenTrial) -> History:
         finished: list[FrozenTrial] = []
         others: list[Indices] = []
+        pending: list[Indices] = []
         trials = study.get_trials(deepcopy=False)
         for trial in trials:
             if trial.state == TrialState.COMPLETE:
                 finished.append(trial)
             elif trial.number != own.number and (row := self._row(trial)) is not None:
                 others.append(row)
+                if trial.state == TrialState.RUNNING:
+                    pending.append(row)
         width = len(self._distributions)
         results = [trial.user_attrs["result"] for trial in finished]
         unfinished = (trial.number for trial in trials if not trial.state.is_finished())
@@ -109,6 +114,7 @@ class SpaceSampler(BaseSampler):
             accuracies=np.array([result["accuracy"] for result in results], dtype=np.float64),
             numbers=np.array([trial.number for trial in finished], dtype=np.int64),
             others=_stack(others, width),
+            pending=_stack(pending, width),
             settled=sum(trial.number < first_unfinished for trial in finished),
         )
 

@@ -102,23 +102,13 @@ class AccuracyModel:
         """(networks,): the most likely accuracy of each, in 0..1."""
         return self._accuracy(self._covariance(networks, self._networks) @ self._solved)
 
-    def optimistic(self, networks: Networks, deviations: float) -> Floats:
-        """(networks,): the accuracy that is so many standard deviations above the expected."""
+    def quantiles(self, networks: Networks, deviations: Floats) -> Floats:
+        """(deviations, networks): accuracies so many standard deviations above the most likely."""
         cross = self._covariance(networks, self._networks)
         explained = solve_triangular(self._factor, cross.T, lower=True)
         variance = self._variances(networks) - (explained * explained).sum(axis=0)
         deviation = np.sqrt(np.maximum(variance, 0))
-        return self._accuracy(cross @ self._solved + deviations * deviation)
-
-    def sample(self, networks: Networks, rng: np.random.Generator) -> Floats:
-        """(networks,): accuracies drawn together from what is believed (Thompson sampling)."""
-        cross = self._covariance(networks, self._networks)
-        explained = solve_triangular(self._factor, cross.T, lower=True)
-        covariance = self._covariance(networks, networks) - explained.T @ explained
-        # Of many like networks it is singular but for rounding, where a Cholesky factor fails.
-        eigenvalues, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-        root = vectors * np.sqrt(np.maximum(eigenvalues, 0))
-        return self._accuracy(cross @ self._solved + root @ rng.standard_normal(len(networks)))
+        return self._accuracy(cross @ self._solved + deviations[:, None] * deviation)
 
     def _accuracy(self, targets: Floats) -> Floats:
         logits = self._mean + self._scale * targets
