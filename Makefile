@@ -23,7 +23,7 @@ test: $(TEST_SETUP) ## lint, types, import contracts and tests: make test ARGS="
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 format: $(TEST_SETUP) ## rewrite the code in the project's layout, imports sorted
 	$(BIN)/ruff check --fix .

@@ -54,7 +54,7 @@ def test_pins_are_those_of_a_public_index() -> None:
     [
         (["search"], "nas.search +target_latency=15ms"),
         (["search", "TARGET=9ms", "ARGS=a=1"], "nas.search +target_latency=9ms a=1"),
-        (["test", "ARGS=-k onnx"], "pytest -k onnx"),
+        (["test", "ARGS=-k onnx"], "pytest -n 2 --dist loadfile -k onnx"),
     ],
 )
 def test_make_ends_in_the_command(arguments: list[str], command: str) -> None:
