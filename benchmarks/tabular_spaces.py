@@ -61,25 +61,33 @@ def _space(name: str, stages: tuple[Stage, ...], resolution: int, num_classes: i
 
 
 def _cell(name: str, width: int, *, stride: int, operations: tuple[str, ...]) -> Stage:
-    def layers(values: Choices, input_channels: int) -> tuple[Block, ...]:
-        operation = str(values["op"])
-        if operation == "none":
-            return ()
-        expansion, kernel, *squeeze = operation.removeprefix("mb").split("_")
-        expanded = input_channels * int(expansion)
-        return (
-            InvertedResidual(
-                expanded_channels=expanded,
-                out_channels=width,
-                kernel=int(kernel.removeprefix("k")),
-                stride=stride,
-                activation=Activation.RELU,
-                squeeze_excite=SqueezeExcite(channels=expanded // 4) if squeeze else None,
-                skip=Skip.IDENTITY if stride == 1 else Skip.NONE,
-            ),
-        )
+    return Stage(
+        name=name,
+        options={"op": operations},
+        base={"op": operations[0]},
+        layers=partial(_cell_layers, width, stride),
+    )
 
-    return Stage(name=name, options={"op": operations}, base={"op": operations[0]}, layers=layers)
+
+def _cell_layers(
+    width: int, stride: int, values: Choices, input_channels: int
+) -> tuple[Block, ...]:
+    operation = str(values["op"])
+    if operation == "none":
+        return ()
+    expansion, kernel, *squeeze = operation.removeprefix("mb").split("_")
+    expanded = input_channels * int(expansion)
+    return (
+        InvertedResidual(
+            expanded_channels=expanded,
+            out_channels=width,
+            kernel=int(kernel.removeprefix("k")),
+            stride=stride,
+            activation=Activation.RELU,
+            squeeze_excite=SqueezeExcite(channels=expanded // 4) if squeeze else None,
+            skip=Skip.IDENTITY if stride == 1 else Skip.NONE,
+        ),
+    )
 
 
 def _stage_layers(width: int, values: Choices, input_channels: int) -> tuple[Block, ...]:
