@@ -197,7 +197,7 @@ def test_the_run_keeps_plain_values() -> None:
         ("device=ssh", "^device: host must be a name .* like device.host=raspberrypi .* got None$"),
         ("+device.host=lab", r"^device: .*unexpected keyword argument 'host'"),
         ("+reward.gamma=1", r"^reward: .*unexpected keyword argument 'gamma'"),
-        ("+sampler.restarts=1", r"^sampler has no setting 'restarts'; it has \['finalists',"),
+        ("+sampler.restarts=1", r"^sampler has no setting 'restarts'; it has \['fresh',"),
         ("sampler=tpe +sampler.restarts=1", r"^sampler has no setting 'restarts'"),
         ("executor.workers=0", r"^executor: executor\.workers must be an integer in 1\.\."),
         ("max_params=-1", r"^max_params must be a number above 0"),
