@@ -8,7 +8,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -60,20 +60,26 @@ def synthetic_table(space: SearchSpace) -> LatencyTable:
         boundary_key(shape, after): 0.1 for _, shape, after in steps if after is not After.IMAGE
     }
     rng = random.Random(0)  # noqa: S311
+    latencies_ms = {key: highest * rng.uniform(0.02, 1.0) for key, highest in highest_ms.items()}
+    return unmeasured_table(latencies_ms, "synthetic")
+
+
+def unmeasured_table(latencies_ms: Mapping[str, float], source: str) -> LatencyTable:
+    """A table of latencies that are given, by key, and that nobody measured."""
     entries = [
         Entry(
             key=key,
-            latency_ms=highest * rng.uniform(0.02, 1.0),
-            median_ms=highest,
-            interval=0.01,
-            rounds=5,
-            runs=100,
+            latency_ms=latency_ms,
+            median_ms=latency_ms,
+            interval=0.0,
+            rounds=1,
+            runs=1,
             drift=1.0,
             reference_ms=1.0,
         )
-        for key, highest in highest_ms.items()
+        for key, latency_ms in latencies_ms.items()
     ]
-    return LatencyTable({}, entries, "synthetic")
+    return LatencyTable({}, entries, source)
 
 
 def scalar_ms(space: SearchSpace, table: LatencyTable, indices: Indices) -> list[float]:

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from hydra.utils import get_object
 
+from benchmarks.prediction import unmeasured_table
 from benchmarks.tabular_problems import FOLDER
 from benchmarks.tabular_spaces import SPACES
 from latency.context import After
 from latency.keys import block_key, boundary_key
 from latency.reach import reachable_steps
-from latency.table import Entry, LatencyTable
+from latency.table import LatencyTable
 from nas.evaluators import TableEvaluator
 from nas.problem import Problem
 from nas.reward import Floats, PowerReward
@@ -125,17 +126,4 @@ def madds_table(space: SearchSpace) -> LatencyTable:
     figures |= {
         boundary_key(shape, after): 0.0 for _, shape, after in steps if after is not After.IMAGE
     }
-    entries = [
-        Entry(
-            key=key,
-            latency_ms=latency_ms,
-            median_ms=latency_ms,
-            interval=0.0,
-            rounds=1,
-            runs=1,
-            drift=1.0,
-            reference_ms=1.0,
-        )
-        for key, latency_ms in figures.items()
-    ]
-    return LatencyTable({}, entries, "MAdds")
+    return unmeasured_table(figures, "MAdds")

@@ -25,15 +25,14 @@ from benchmarks.environment import append_row, environment_columns
 from benchmarks.prediction import synthetic_table
 from latency.console import Terminal
 from latency.options import SPACES, make_parser, run_command
-from nas.asking import ask
-from nas.drivers import DRIVER, Driver
+from nas.drivers import Driver
 from nas.evaluators import Evaluation, Monitor
 from nas.executors import ThreadExecutor
 from nas.loop import SearchLoop
 from nas.problem import Problem
 from nas.reward import PowerReward
 from nas.storage import open_storage
-from nas.study import distributions, open_study
+from nas.study import open_study
 from search_spaces import Architecture
 from search_spaces.spaces import Choices
 
@@ -88,18 +87,11 @@ def drive(url: str, problem: Problem, name: str, seed: int, trials: int) -> None
     study = open_study(storage, STUDY)
     study.sampler = optuna.samplers.RandomSampler(seed=seed)
     executor = ThreadExecutor()
-    choices = distributions(problem.space)
-
-    def ask_network() -> Any:
-        trial = ask(study, choices, {DRIVER: name})
-        return trial, trial.params
-
     try:
         SearchLoop(
             study=study,
             driver=Driver(study, name),
             problem=problem,
-            ask=ask_network,
             make_evaluator=NoTime,
             executor=executor,
             observer=_Silent(),

@@ -102,7 +102,7 @@ def make_step(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
     """One training step of ``model``: forward, cross-entropy, backward, SGD as in a search."""
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
-    optimizer = build_optimizer(model, TrainSettings(epochs=1, learning_rate=1e-3))
+    optimizer = build_optimizer(model.parameters(), TrainSettings(epochs=1, learning_rate=1e-3))
 
     def step() -> None:
         loss = functional.cross_entropy(model(images), labels)

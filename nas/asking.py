@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from copy import deepcopy
-from datetime import datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -10,7 +9,7 @@ from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from nas.storage.cached import copied
+from nas.storage.cached import begun, copied
 from nas.storage.forwarding import ForwardingStorage, R, forward
 
 _DRAFT = -1
@@ -92,19 +91,8 @@ class _DraftStorage(ForwardingStorage):
 
     def _begin(self) -> int:
         known = self._known(deep=False, states=None)
-        self.trial = FrozenTrial(
-            number=known[-1].number + 1 if known else 0,
-            trial_id=_DRAFT,
-            state=TrialState.RUNNING,
-            value=None,
-            datetime_start=datetime.now(),
-            datetime_complete=None,
-            params={},
-            distributions={},
-            user_attrs={},
-            system_attrs={},
-            intermediate_values={},
-        )
+        number = known[-1].number + 1 if known else 0
+        self.trial = begun(number=number, trial_id=_DRAFT)
         return _DRAFT
 
     def _draft(self, name: str, values: Sequence[Any], trial: FrozenTrial) -> FrozenTrial | None:

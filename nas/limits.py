@@ -9,12 +9,13 @@ from nas.units import parse_amount, parse_latency_ms
 Figures: TypeAlias = Mapping[str, Any]
 """``latency_ms``, ``madds``, ``params`` and ``peak_activation_bytes`` of a network or of many."""
 
-_LIMITED = {
+LIMITED = {
     "max_latency": "latency_ms",
     "max_madds": "madds",
     "max_params": "params",
     "max_peak_memory": "peak_activation_bytes",
 }
+"""Each limit, and the figure that it limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +49,10 @@ class Limits:
             if written is None:
                 continue
             if field.name == "max_latency":
-                found[_LIMITED[field.name]] = parse_latency_ms(written, field=field.name)
+                found[LIMITED[field.name]] = parse_latency_ms(written, field=field.name)
             else:
                 unit = "B" if field.name == "max_peak_memory" else ""
-                found[_LIMITED[field.name]] = parse_amount(written, field=field.name, unit=unit)
+                found[LIMITED[field.name]] = parse_amount(written, field=field.name, unit=unit)
         return found
 
     def described(self) -> str:

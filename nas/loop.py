@@ -1,6 +1,5 @@
 """The search loop: ask → check → evaluate → reward → tell, with several networks at a time."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -10,12 +9,13 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from latency.keys import network_key
-from nas.drivers import BEAT_SECONDS, Driver, is_complete, wanted
+from nas.asking import ask
+from nas.drivers import BEAT_SECONDS, DRIVER, Driver, is_complete, wanted
 from nas.evaluation import Accuracy, MakeEvaluator, Steps, evaluate_network
 from nas.evaluators import Evaluation, StoppedEarly
 from nas.executors import Asked, Died, Event, Executor, Failed, Finished, Retried, Told
 from nas.problem import Problem, plain_figures
-from nas.study import OVER_LIMIT, QUEUED_FOR, RESULT, Candidate, as_candidate
+from nas.study import OVER_LIMIT, QUEUED_FOR, RESULT, Candidate, as_candidate, distributions
 from nas.training.loop import DivergenceError
 from search_spaces import Architecture
 from search_spaces.spaces import Choice
@@ -23,8 +23,6 @@ from search_spaces.spaces import Choice
 MAX_FAILURES_IN_A_ROW = 5
 MAX_OVER_LIMIT_IN_A_ROW = 10
 """Proposals that break a limit, before a network within them is drawn at random instead."""
-
-Ask = Callable[[], tuple[Trial, dict[str, Choice]]]
 
 
 class EvaluationError(RuntimeError):
@@ -67,7 +65,6 @@ class SearchLoop:
     """Runs trials of a study until enough are finished.
 
     Attributes:
-        ask: a trial and its network's choices, from the study's sampler.
         pareto: whether accuracy and latency are two objectives instead of one reward.
         prunes: whether the study's pruner may end evaluations early.
     """
@@ -75,7 +72,6 @@ class SearchLoop:
     study: optuna.Study
     driver: Driver
     problem: Problem
-    ask: Ask
     make_evaluator: MakeEvaluator
     executor: Executor
     observer: SearchObserver
@@ -122,7 +118,8 @@ class SearchLoop:
         """The next network within all limits; the others are closed, and samplers learn of it."""
         refused = 0
         while True:
-            trial, choices = self.ask()
+            trial = ask(self.study, distributions(self.problem.space), {DRIVER: self.driver.name})
+            choices: dict[str, Choice] = trial.params
             row = self.problem.row(choices)
             if self.problem.allowed(row)[0]:
                 return trial, choices

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from latency.predictor import SpaceCosts, SpacePredictor
 from latency.table import LatencyTable
-from nas.limits import Limits
+from nas.limits import LIMITED, Limits
 from nas.reward import Floats, Reward
 from search_spaces.spaces import Choices, SearchSpace
 from search_spaces.spaces.staged import Indices
@@ -18,7 +19,7 @@ POOL = 4096
 """Networks that are drawn at once, to find some within the limits."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Problem:
     """A search as its samplers see it.
 
@@ -78,10 +79,16 @@ class Problem:
             for excess in self.limits.excess(self.figures(indices)).values():
                 allowed &= excess <= 0
         if self.members is not None:
-            known = {row.tobytes() for row in np.ascontiguousarray(self.members)}
             rows = np.ascontiguousarray(indices)
-            allowed &= np.fromiter((row.tobytes() in known for row in rows), np.bool_, len(rows))
+            known = (row.tobytes() in self._known for row in rows)
+            allowed &= np.fromiter(known, np.bool_, len(rows))
         return allowed
+
+    @cached_property
+    def _known(self) -> frozenset[bytes]:
+        """The members, each the bytes of its row."""
+        members = () if self.members is None else np.ascontiguousarray(self.members)
+        return frozenset(row.tobytes() for row in members)
 
     def check_limits(self) -> None:
         """Refuse limits that no network keeps.
@@ -89,19 +96,17 @@ class Problem:
         Raises:
             ValueError: none was found within them; a single limit that is out of reach is named.
         """
-        names = {"madds": "max_madds", "params": "max_params", "latency_ms": "max_latency"}
-        names["peak_activation_bytes"] = "max_peak_memory"
+        bounds, amounts = self.costs.bounds, self.limits.amounts()
         lowest = {
             "latency_ms": self.predictor.range_ms[0],
-            "madds": self.costs.bounds.madds[0],
-            "params": self.costs.bounds.params[0],
-            "peak_activation_bytes": self.costs.bounds.peak_activation_bytes[0],
+            "madds": bounds.madds[0],
+            "params": bounds.params[0],
+            "peak_activation_bytes": bounds.peak_activation_bytes[0],
         }
-        for name, limit in self.limits.amounts().items():
-            if lowest[name] > limit:
-                field = names[name]
+        for limit, name in LIMITED.items():
+            if lowest[name] > amounts.get(name, np.inf):
                 raise ValueError(
-                    f"{field}={getattr(self.limits, field)} cannot be kept: {name} of "
+                    f"{limit}={getattr(self.limits, limit)} cannot be kept: {name} of "
                     f"{self.space.name}'s networks are {lowest[name]:g} at least"
                 )
         self.draw_allowed(1, np.random.default_rng(0))
@@ -112,18 +117,15 @@ class Problem:
         Raises:
             ValueError: no network within the limits was found.
         """
-        if self.members is not None:
-            pool = self.members[self.allowed(self.members)]
-        else:
-            pool = self.space.sample_indices(POOL, rng)
-            pool = pool[self.allowed(pool)]
-        if not len(pool):
-            pool = self._descend(rng)
-        if self.members is not None and not self.allowed(pool)[0]:
+        pool = self.space.sample_indices(POOL, rng) if self.members is None else self.members
+        pool = pool[self.allowed(pool)]
+        if not len(pool) and self.members is not None:
             raise ValueError(
                 "none of the networks that can be evaluated is within the limits "
                 f"{self.limits.described()}; raise one of them"
             )
+        if not len(pool):
+            pool = self._descend(rng)
         return pool[rng.integers(len(pool), size=count)]
 
     def _descend(self, rng: np.random.Generator) -> Indices:

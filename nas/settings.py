@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from latency.plan import MeasureSettings
+from nas.checks import check_range
 from nas.training import TrainSettings
-
-_LEAST_PATIENCE_S = 12.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +54,11 @@ class SearchSettings:
             ("seed", 0, 2**31),
             ("proxy_resolution", 16, 4096),
         ):
-            _check_integer(field, getattr(self, field), low, high)
+            check_range(field, getattr(self, field), low, high, whole=True)
         for resolution in self.resolutions:
-            _check_integer("resolution", resolution, 16, 4096)
+            check_range("resolution", resolution, 16, 4096, whole=True)
+        # A sign of life is given every ten seconds.
+        check_range("driver_patience_s", self.driver_patience_s, 12, 86_400)
         for field, values in (
             ("target_latency", self.targets_ms),
             ("resolution", self.resolutions),
@@ -66,20 +67,5 @@ class SearchSettings:
                 raise ValueError(
                     f"{field} must be one value or several different ones, but got {list(values)}"
                 )
-        patience_s = self.driver_patience_s
-        if (
-            isinstance(patience_s, bool)
-            or not isinstance(patience_s, int | float)
-            or (not _LEAST_PATIENCE_S <= patience_s <= 86400)
-        ):
-            raise ValueError(
-                f"driver_patience_s must be a number in {_LEAST_PATIENCE_S:g}..86400 (a sign of "
-                f"life is given every ten seconds), but got {patience_s!r}"
-            )
         if not isinstance(self.handover, bool):
             raise ValueError(f"handover must be true or false, but got {self.handover!r}")
-
-
-def _check_integer(field: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"{field} must be an integer in {low}..{high}, but got {value!r}")

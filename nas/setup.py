@@ -19,7 +19,7 @@ from latency.plan import MeasureSettings
 from nas.data import ImageData
 from nas.evaluators import Evaluator
 from nas.executors import Executor
-from nas.limits import Limits
+from nas.limits import LIMITED, Limits
 from nas.problem import Problem
 from nas.resolvers import register_resolvers
 from nas.reward import Reward
@@ -29,8 +29,6 @@ from nas.units import parse_latency_ms
 from search_spaces.spaces import SearchSpace
 
 register_resolvers()
-
-_LIMITS = ("max_latency", "max_params", "max_madds", "max_peak_memory")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +145,7 @@ def build_search(config: DictConfig, *, command: str) -> Search:
         evaluator=build_evaluator(config.evaluator, data, space, folder, settings.seed),
         recipe=_recipe(plain, settings, folder),
         reward=build("reward", config.reward),
-        limits=Limits(**{name: plain[name] for name in _LIMITS}),
+        limits=Limits(**{name: plain[name] for name in LIMITED}),
         device=device,
         executor=build("executor", config.executor),
         pruner=build("pruner", config.pruner),

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.reward import Reward
 from search_spaces.spaces import Choice, SearchSpace
@@ -100,11 +99,3 @@ def ranked(found: Sequence[Candidate], target_ms: float, reward: Reward) -> list
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     """The choices of a space as Optuna knows them."""
     return {name: CategoricalDistribution(values) for name, values in space.choices.items()}
-
-
-def suggest(trial: Trial, space: SearchSpace) -> dict[str, Choice]:
-    """Let the trial's sampler choose a value for every choice of the space."""
-    chosen: dict[str, Any] = {}
-    for name, values in space.choices.items():
-        chosen[name] = trial.suggest_categorical(name, values)
-    return chosen

@@ -3,18 +3,17 @@
 import json
 import uuid
 from functools import partial
-from typing import Any
 
 import optuna
 import pandas as pd
 
 from latency.console import Terminal
 from latency.table import LatencyTable
-from nas.asking import ask
-from nas.drivers import DRIVER, Driver
+from nas.drivers import Driver
 from nas.evaluation import Steps, prepare_evaluator
 from nas.evaluators import KnowsSome, NeedsPreparation
 from nas.executors import Died, Failed, Finished, Retried, Told
+from nas.limits import LIMITED
 from nas.loop import SearchLoop
 from nas.problem import Problem
 from nas.progress import SearchProgress, describe, noise_warning
@@ -22,13 +21,13 @@ from nas.report.trials import trial_table
 from nas.run_folder import RunFolder
 from nas.setup import Search
 from nas.storage import open_storage
-from nas.study import Candidate, candidates, distributions, is_counted, open_study, ranked
+from nas.study import Candidate, candidates, is_counted, open_study, ranked
 
 DRIVER_FILE = "driver.json"
 _LATENCY_TOLERANCE = 0.05
 _SHARED = (
     "space", "resolution", "proxy_resolution", "evaluator", "data", "reward", "target_latency",
-    "max_latency", "max_params", "max_madds", "max_peak_memory", "seed",
+    *LIMITED, "seed",
 )  # fmt: skip
 """Settings that all processes of a study have alike."""
 
@@ -105,17 +104,10 @@ def run_trials(
 def _loop(
     search: Search, study: optuna.Study, problem: Problem, name: str, progress: SearchProgress
 ) -> SearchLoop:
-    choices = distributions(search.space)
-
-    def ask_network() -> Any:
-        trial = ask(study, choices, {DRIVER: name})
-        return trial, trial.params
-
     return SearchLoop(
         study=study,
         driver=Driver(study, name, patience_s=search.settings.driver_patience_s),
         problem=problem,
-        ask=ask_network,
         make_evaluator=search.recipe,
         executor=search.executor,
         observer=progress,

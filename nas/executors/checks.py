@@ -3,6 +3,8 @@
 from collections.abc import Container
 from typing import Any
 
+from nas.checks import check_range
+
 
 def check_key(key: str, unfinished: Container[str], *, closed: bool) -> None:
     """See that a task may be submitted.
@@ -22,11 +24,8 @@ def whole_number(field: str, value: Any, low: int, high: int) -> int:
     Raises:
         ValueError: it is not.
     """
-    if type(value) is not int or not low <= value <= high:
-        raise ValueError(
-            f"executor.{field} must be an integer in {low}..{high}, but got {value!r:.80}"
-        )
-    return value
+    check_range(f"executor.{field}", value, low, high, whole=True)
+    return int(value)
 
 
 def retry_count(value: Any) -> int:

@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, final
 
+from nas.checks import check_range
 from nas.executors.checks import retry_count, time_limit, whole_number
 from nas.executors.pool import PooledExecutor, WorkerDiedError
 from nas.executors.worker import serve
@@ -184,8 +185,7 @@ class _Actor:
 
 
 def _share(field: str, value: Any, *, low: float) -> float:
-    if type(value) not in (int, float) or not low <= value <= 1024:
-        raise ValueError(f"executor.{field} must be a number in {low}..1024, but got {value!r:.80}")
+    check_range(f"executor.{field}", value, low, 1024)
     return float(value)
 
 

@@ -56,7 +56,7 @@ class Draws:
             found = _first_open(drawn, taken)
             if found is not None:
                 return found
-        return _row(drawn, 0)
+        return row_of(drawn, 0)
 
     def near(self, row: Indices, taken: Taken, rng: np.random.Generator) -> Indices:
         """A network that differs from ``row`` in one choice, or in more where those are taken.
@@ -99,9 +99,10 @@ def _nearest(
 ) -> Indices | None:
     distances = (members != row).sum(axis=1)
     order = np.lexsort((rng.random(len(members)), distances))
-    return next((found for i in order if (found := _row(members, i)).tobytes() not in taken), None)
+    return _first_open(members[order], taken)
 
 
-def _row(rows: Indices, number: int) -> Indices:
+def row_of(rows: Indices, number: int) -> Indices:
+    """One network of many, by itself: (choices,)."""
     row: Indices = rows[number]
     return row

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from nas.checks import check_range
 from nas.problem import Problem
 from nas.samplers.base import History, SpaceSampler
-from nas.samplers.checks import check_range
 from nas.samplers.draws import Draws, taken_by
 from search_spaces.spaces.staged import Indices
 
@@ -39,9 +39,9 @@ class EvolutionSampler(SpaceSampler):
             ValueError: one of them is out of range.
         """
         super().__init__(problem=problem, seed=seed)
-        check_range("sampler.initial", initial, 1, 100_000)
-        check_range("sampler.population", population, 1, 100_000)
-        check_range("sampler.tournament", tournament, 1, 100_000)
+        check_range("sampler.initial", initial, 1, 100_000, whole=True)
+        check_range("sampler.population", population, 1, 100_000, whole=True)
+        check_range("sampler.tournament", tournament, 1, 100_000, whole=True)
         self._initial = initial
         self._population = population
         self._tournament = tournament

@@ -11,14 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from nas.checks import check_range
 from nas.problem import Problem
 from nas.reward import Floats
 from nas.samplers.base import History, SpaceSampler
+from nas.samplers.draws import row_of
 from nas.samplers.surrogate import AccuracyModel, Networks
 from search_spaces.spaces.staged import Indices
 
-_ENUMERATED = 4096
-"""Spaces and tables up to this many networks are looked at whole."""
+_ENUMERATED = 16_384
+"""Spaces and tables up to this many networks are listed: sizes are scaled by all of them."""
+_LOOKED_AT_WHOLE = 4096
+"""Of those listed, up to this many are all candidates of each proposal."""
 _SAMPLES_FOR_SCALE = 2048
 _USUAL_LOGIT, _NOISE = 1.0, 0.3
 """Of networks that nothing is known of: 73 % right, give or take what size does not explain."""
@@ -29,7 +33,7 @@ _REFITS = 1.1
 
 
 class LookupAwareSampler(SpaceSampler):
-    """Proposes the network whose reward is highest by looked-up latency and sampled accuracy."""
+    """Proposes the network whose reward is expected to improve most on the best so far."""
 
     def __init__(
         self,
@@ -63,10 +67,7 @@ class LookupAwareSampler(SpaceSampler):
             "mutants": mutants, "shortlist": shortlist,
         }  # fmt: skip
         for name, count in counts.items():
-            if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 100_000:
-                raise ValueError(
-                    f"sampler.{name} must be an integer in 1..100000, but got {count!r}"
-                )
+            check_range(f"sampler.{name}", count, 1, 100_000, whole=True)
         self._initial, self._fresh, self._parents = initial, fresh, parents
         self._mutants, self._shortlist = mutants, shortlist
         self._amounts = [len(values) for values in problem.space.choices.values()]
@@ -87,12 +88,12 @@ class LookupAwareSampler(SpaceSampler):
         model = self._fit(history)
         candidates = self._unseen(self._candidates(history, model, target), seen)
         if not len(candidates):
-            return _row(self._drawn(), 0)
+            return row_of(self._drawn(), 0)
         expected = model.expected(self._networks(candidates))
         latencies_ms = self.problem.latency_ms(candidates)
         candidates = candidates[self._best(expected, latencies_ms, target, self._shortlist)]
         improvement = self._improvement(candidates, history, model, target)
-        return _row(candidates, int(improvement.argmax()))
+        return row_of(candidates, int(improvement.argmax()))
 
     def _improvement(
         self, candidates: Indices, history: History, model: AccuracyModel, target: int
@@ -113,19 +114,19 @@ class LookupAwareSampler(SpaceSampler):
         """The best network by accuracies drawn from what holds of most: larger ones have more."""
         candidates = self._unseen(self._drawn(), seen)
         if not len(candidates):
-            return _row(self._drawn(), 0)
+            return row_of(self._drawn(), 0)
         size = self._networks(candidates).sizes.mean(axis=1)
         slope, noise = abs(self.rng.normal()), self.rng.normal(scale=_NOISE, size=len(candidates))
         accuracies = 1 / (1 + np.exp(-(_USUAL_LOGIT + slope * size + noise)))
         chosen = self._best(accuracies, self.problem.latency_ms(candidates), target, 1)
-        return _row(candidates, int(chosen[0]))
+        return row_of(candidates, int(chosen[0]))
 
     def _enumerate(self) -> Indices | None:
         """All networks that can be proposed, where they are few."""
         problem = self.problem
-        if problem.members is not None and len(problem.members) <= 4 * _ENUMERATED:
+        if problem.members is not None and len(problem.members) <= _ENUMERATED:
             networks = problem.members
-        elif problem.space.size <= 4 * _ENUMERATED:
+        elif problem.space.size <= _ENUMERATED:
             grid = np.indices(self._amounts, dtype=np.uint8).reshape(len(self._amounts), -1)
             networks = np.asfortranarray(grid.T)
         else:
@@ -134,7 +135,7 @@ class LookupAwareSampler(SpaceSampler):
 
     def _drawn(self) -> Indices:
         """Networks within the limits, drawn at random."""
-        if self._whole is not None and len(self._whole) <= _ENUMERATED:
+        if self._whole is not None and len(self._whole) <= _LOOKED_AT_WHOLE:
             return self._whole
         return self.problem.draw_allowed(self._fresh, self.rng)
 
@@ -202,9 +203,3 @@ class LookupAwareSampler(SpaceSampler):
 
     def _log_sizes(self, indices: Indices) -> Floats:
         return self.problem.sizes(np.asfortranarray(indices))
-
-
-def _row(networks: Indices, number: int) -> Indices:
-    """One network of many, by itself."""
-    row: Indices = networks[number]
-    return row

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nas.checks import check_range
 from nas.problem import Problem
 from nas.reward import Floats
 from nas.samplers.base import History, SpaceSampler
-from nas.samplers.checks import check_range
 from nas.samplers.controller import Controller
 from nas.samplers.draws import Draws, Taken, taken_by
 from search_spaces.spaces.staged import Indices
@@ -45,13 +45,13 @@ class PpoSettings:
     baseline: float = 0.95
 
     def __post_init__(self) -> None:
-        check_range("sampler.settings.units", self.units, 1, 10_000)
-        check_range("sampler.settings.batch", self.batch, 1, 100_000)
-        check_range("sampler.settings.epochs", self.epochs, 1, 10_000)
-        check_range("sampler.settings.learning_rate", self.learning_rate, 1e-12, 1, whole=False)
-        check_range("sampler.settings.clip", self.clip, 1e-6, 1, whole=False)
-        check_range("sampler.settings.entropy", self.entropy, 0, 1e3, whole=False)
-        check_range("sampler.settings.baseline", self.baseline, 0, 1, whole=False)
+        check_range("sampler.settings.units", self.units, 1, 10_000, whole=True)
+        check_range("sampler.settings.batch", self.batch, 1, 100_000, whole=True)
+        check_range("sampler.settings.epochs", self.epochs, 1, 10_000, whole=True)
+        check_range("sampler.settings.learning_rate", self.learning_rate, 1e-12, 1)
+        check_range("sampler.settings.clip", self.clip, 1e-6, 1)
+        check_range("sampler.settings.entropy", self.entropy, 0, 1e3)
+        check_range("sampler.settings.baseline", self.baseline, 0, 1)
 
 
 def objective(

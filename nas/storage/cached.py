@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection, Container, Mapping
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from optuna.storages import BaseStorage
@@ -181,3 +182,20 @@ def copied(trial: FrozenTrial) -> FrozenTrial:
     own.system_attrs = dict(trial.system_attrs)
     own.intermediate_values = dict(trial.intermediate_values)
     return own
+
+
+def begun(*, number: int, trial_id: int) -> FrozenTrial:
+    """A trial that runs from now on, and of which nothing else is known."""
+    return FrozenTrial(
+        number=number,
+        trial_id=trial_id,
+        state=TrialState.RUNNING,
+        value=None,
+        datetime_start=datetime.now(),
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )

@@ -4,12 +4,12 @@ import time
 import uuid
 from collections.abc import Callable
 from copy import copy
-from datetime import datetime
 from typing import Any
 
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
+from nas.storage.cached import begun
 from nas.storage.faults import GOES_ON, ConnectionLost, StorageError
 from nas.storage.forwarding import ForwardingStorage, R, forward
 
@@ -87,22 +87,7 @@ class RetryingStorage(ForwardingStorage):
 
 def _marked(study_id: int, template: FrozenTrial | None) -> tuple[int, FrozenTrial]:
     """The same trial, with a mark of its own."""
-    if template is None:
-        marked = FrozenTrial(
-            number=-1,
-            trial_id=-1,
-            state=TrialState.RUNNING,
-            value=None,
-            datetime_start=datetime.now(),
-            datetime_complete=None,
-            params={},
-            distributions={},
-            user_attrs={},
-            system_attrs={},
-            intermediate_values={},
-        )
-    else:
-        marked = copy(template)
+    marked = begun(number=-1, trial_id=-1) if template is None else copy(template)
     # A proxy that makes a trial for a client leaves the client's mark on it.
     marked.system_attrs = {ONCE: uuid.uuid4().hex, **marked.system_attrs}
     return study_id, marked

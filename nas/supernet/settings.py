@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from nas.training.loop import TrainSettings, check_range
+from nas.checks import check_fields
+from nas.training.loop import TrainSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class SupernetSettings:
     checkpoint_s: float = 60.0
 
     def __post_init__(self) -> None:
-        check_range(self, "samples", 0, 1000, whole=True)
-        check_range(self, "distillation", 0, 1)
-        check_range(self, "recalibration_batches", 1, 100_000, whole=True)
-        check_range(self, "checkpoint_s", 0, 1e6)
+        check_fields(self, 0, 1000, "samples", whole=True)
+        check_fields(self, 0, 1, "distillation")
+        check_fields(self, 1, 100_000, "recalibration_batches", whole=True)
+        check_fields(self, 0, 1e6, "checkpoint_s")

@@ -22,7 +22,13 @@ from nas.supernet.layers import Layer, layers_of
 from nas.supernet.sampling import fair_choices, largest_choices, smallest_choices
 from nas.supernet.settings import SupernetSettings
 from nas.supernet.store import WeightStore, block_module, channels_last, key_of, slice_part
-from nas.training.loop import DivergenceError, StepCallback, rate_factor, use_threads
+from nas.training.loop import (
+    DivergenceError,
+    StepCallback,
+    build_optimizer,
+    rate_factor,
+    use_threads,
+)
 from nas.training.resolution import image_size
 from search_spaces.spaces import Choices, SearchSpace
 
@@ -182,15 +188,8 @@ def _make_optimizer(weights: WeightStore, settings: SupernetSettings) -> torch.o
     tensors = weights.tensors.values()
     vectors = [tensor for tensor in tensors if tensor.dim() == 1]
     others = [tensor for tensor in tensors if tensor.dim() > 1]
-    train = settings.train
     groups: list[dict[str, Any]] = [
         {"params": others},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    return torch.optim.SGD(
-        groups,
-        lr=train.learning_rate,
-        momentum=train.momentum,
-        nesterov=train.momentum > 0,
-        weight_decay=train.weight_decay,
-    )
+    return build_optimizer(groups, settings.train)

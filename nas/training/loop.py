@@ -4,12 +4,13 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.optim.optimizer import ParamsT
 
+from nas.checks import check_fields
 from nas.data import Split
 
 StepCallback = Callable[[int, int], None]
@@ -43,28 +44,14 @@ class TrainSettings:
     threads: int | None = 1
 
     def __post_init__(self) -> None:
-        check_range(self, "epochs", 1, 100_000, whole=True)
-        check_range(self, "batch_size", 2, 65_536, whole=True)
+        check_fields(self, 1, 100_000, "epochs", whole=True)
+        check_fields(self, 2, 65_536, "batch_size", whole=True)
         if self.threads is not None:
-            check_range(self, "threads", 1, 1024, whole=True)
-        check_range(self, "learning_rate", 1e-12, 1e3)
-        check_range(self, "momentum", 0, 0.9999)
-        check_range(self, "weight_decay", 0, 1)
-        check_range(self, "label_smoothing", 0, 0.99)
-        check_range(self, "warmup", 0, 1)
-
-
-def check_range(
-    settings: object, field: str, low: float, high: float, *, whole: bool = False
-) -> None:
-    """Raise ``ValueError`` unless a field of ``settings`` is a number in ``low..high``."""
-    value: Any = getattr(settings, field)
-    fits = isinstance(value, int) if whole else isinstance(value, int | float)
-    if not fits or isinstance(value, bool) or not low <= value <= high:
-        kind = "an integer" if whole else "a number"
-        raise ValueError(
-            f"{type(settings).__name__}.{field} must be {kind} in {low}..{high}, but got {value!r}"
-        )
+            check_fields(self, 1, 1024, "threads", whole=True)
+        check_fields(self, 1e-12, 1e3, "learning_rate")
+        check_fields(self, 0, 0.9999, "momentum")
+        check_fields(self, 0, 1, "weight_decay", "warmup")
+        check_fields(self, 0, 0.99, "label_smoothing")
 
 
 def rate_factor(step: int, total: int, warmup: float) -> float:
@@ -80,10 +67,10 @@ def use_threads(threads: int | None) -> None:
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
 
 
-def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+def build_optimizer(parameters: ParamsT, settings: TrainSettings) -> torch.optim.SGD:
     """SGD as the settings say. Fused: one pass over each weight instead of five."""
     return torch.optim.SGD(
-        model.parameters(),
+        parameters,
         lr=settings.learning_rate,
         momentum=settings.momentum,
         nesterov=settings.momentum > 0,
@@ -113,7 +100,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     batch_size = min(settings.batch_size, len(data))
     total = len(data) // batch_size * settings.epochs
-    optimizer = build_optimizer(model, settings)
+    optimizer = build_optimizer(model.parameters(), settings)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: rate_factor(step, total, settings.warmup)
     )

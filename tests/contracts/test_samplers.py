@@ -8,8 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from latency.table import LatencyTable
-from nas.asking import ask
-from nas.drivers import DRIVER, Driver
+from nas.drivers import Driver
 from nas.evaluators import Evaluation, Monitor
 from nas.executors import ThreadExecutor
 from nas.limits import Limits
@@ -18,7 +17,7 @@ from nas.problem import Problem
 from nas.reward import PowerReward
 from nas.setup import SamplerRecipe
 from nas.storage import open_storage
-from nas.study import Candidate, candidates, distributions, open_study
+from nas.study import Candidate, candidates, open_study
 from search_spaces import Architecture
 from search_spaces.blocks import InvertedResidual
 from search_spaces.spaces import Choices, SearchSpace
@@ -78,17 +77,10 @@ def run(recipe: SamplerRecipe, small_space: SearchSpace, small_table: LatencyTab
         study = open_study(storage, "run", pareto=recipe.pareto)
         study.sampler = recipe.make(problem, seed + len(study.trials))
         executor = ThreadExecutor(workers)
-        choices = distributions(small_space)
-
-        def ask_network() -> Any:
-            trial = ask(study, choices, {DRIVER: "driver"})
-            return trial, trial.params
-
         SearchLoop(
             study=study,
             driver=Driver(study, "driver"),
             problem=problem,
-            ask=ask_network,
             make_evaluator=ByKernels,
             executor=executor,
             observer=Nobody(),

@@ -8,14 +8,13 @@ import optuna
 import pytest
 
 from latency.table import LatencyTable
-from nas.asking import ask
-from nas.drivers import DRIVER, Driver
+from nas.drivers import Driver
 from nas.evaluators import Evaluation, Monitor
 from nas.executors import Executor, ThreadExecutor
 from nas.loop import SearchLoop
 from nas.problem import Problem
 from nas.reward import PowerReward
-from nas.study import Candidate, distributions, open_study
+from nas.study import Candidate, open_study
 from nas.training.loop import DivergenceError
 from search_spaces import Architecture
 from search_spaces.blocks import InvertedResidual
@@ -114,17 +113,10 @@ def make_search(small_space: SearchSpace, small_table: LatencyTable) -> Callable
         recorder = Recorder()
         evaluator = evaluator or KernelEvaluator()
         executor = ThreadExecutor(workers)
-        choices = distributions(small_space)
-
-        def ask_network() -> Any:
-            trial = ask(study, choices, {DRIVER: driver})
-            return trial, trial.params
-
         loop = SearchLoop(
             study=study,
             driver=Driver(study, driver, patience_s=patience_s),
             problem=problem,
-            ask=ask_network,
             make_evaluator=_Give(evaluator),
             executor=executor,
             observer=recorder,
