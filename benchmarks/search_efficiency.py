@@ -57,7 +57,7 @@ def search(known: KnownNetworks, setting: Setting, trials: int) -> NDArray[np.fl
     """(trials,): the regret after each trial. The base network is the first, as in a search."""
     target_ms = known.targets_ms()[setting.target]
     problem = known.problem(setting.reward, target_ms)
-    recipe = _sampler_recipe(setting.sampler)
+    recipe = sampler_recipe(setting.sampler)
     study = open_study(optuna.storages.InMemoryStorage(), "search", pareto=recipe.pareto)
     study.sampler = recipe.make(problem, setting.seed)
     accuracies = {
@@ -88,7 +88,7 @@ def search(known: KnownNetworks, setting: Setting, trials: int) -> NDArray[np.fl
 
 
 @cache
-def _sampler_recipe(name: str) -> SamplerRecipe:
+def sampler_recipe(name: str) -> SamplerRecipe:
     with initialize_config_dir(config_dir=str(CONF), version_base=None):
         config = compose("search", [f"sampler={name}", "target_latency=1ms", "name=x"])
     return SamplerRecipe.of(config.sampler)

@@ -13,6 +13,7 @@ from latency.plan import Progress
 from nas.data import Split
 from nas.supernet.training import SupernetTrainer
 from nas.training import TrainSettings
+from nas.training.loop import build_optimizer
 from search_spaces import Architecture, build_model
 from search_spaces.spaces import SearchSpace
 
@@ -86,13 +87,7 @@ def _own_step(
     model = build_model(network)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=train.learning_rate,
-        momentum=train.momentum,
-        nesterov=train.momentum > 0,
-        weight_decay=train.weight_decay,
-    )
+    optimizer = build_optimizer(model.parameters(), train)
 
     def step(chosen: Tensor) -> None:
         images, labels = data.images_at(chosen, resolution), data.labels[chosen]

@@ -5,6 +5,7 @@ entrance of the next stage follows. A network is a row of small integers, and it
 stage.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -45,18 +46,14 @@ class _SectionTable:
 class StageTables:
     """A cost that follows from those of blocks, in whole units, of any networks of a space."""
 
-    def __init__(self, listing: SpaceListing, cost: Cost, total: Total = SUM) -> None:
-        """Ask for the cost of every block that the space can reach.
-
-        Raises:
-            ValueError: a network's total might not fit 64 bits.
-        """
-        costs = listing.costs(cost, total)
-        self.bounds = listing.bounds(costs, total)
-        """The lowest and the highest of any network, exact."""
+    def __init__(
+        self, listing: SpaceListing, costs: Sequence[CostTable], total: Total = SUM
+    ) -> None:
+        """Take ``costs`` as ``listing`` makes them."""
         self._space = listing.space
         self._add = total.add
-        self._common = total.nothing  # of what is the same in every network
+        # Of what is the same in every network.
+        self._common = np.full(1, total.nothing, dtype=np.int64)
         self._tables: list[_SectionTable] = []
         column = 0
         widths = [section.exits.shape[1] for section in listing.sections[1:]]
@@ -64,7 +61,7 @@ class StageTables:
             columns = slice(column, column + len(section.radices))
             column = columns.stop
             if added.size == 1:
-                self._common = int(total.add(self._common, added.item()))
+                self._common = total.add(self._common, added.ravel())
                 continue
             self._tables.append(
                 _SectionTable(
@@ -100,6 +97,24 @@ class StageTables:
             rows = table.onward.take(rows)
 
 
+class CostTables(StageTables):
+    """A cost that is asked for block by block.
+
+    Attributes:
+        bounds: the lowest and the highest of any network, exact.
+    """
+
+    def __init__(self, listing: SpaceListing, cost: Cost, total: Total = SUM) -> None:
+        """Ask for the cost of every block that the space can reach.
+
+        Raises:
+            ValueError: a network's total might not fit 64 bits.
+        """
+        costs = listing.costs(cost, total)
+        super().__init__(listing, costs, total)
+        self.bounds = listing.bounds(costs, total)
+
+
 class SpacePredictor:
     """Latencies of any networks of a space, equal to ``LatencyTable.network_latency_ms``."""
 
@@ -111,7 +126,7 @@ class SpacePredictor:
             TableError: the table's entries cannot be added up.
         """
         self.listing = list_space(space)
-        self._tables = StageTables(self.listing, table.block_cost_ps)
+        self._tables = CostTables(self.listing, table.block_cost_ps)
 
     @property
     def range_ms(self) -> tuple[float, float]:
@@ -154,10 +169,11 @@ class SpaceCosts:
         def costs(block: Block, shape: TensorShape) -> Costs:
             return count_block_costs(lower_block(block, shape))
 
-        self._blocks = StageTables(listing, lambda *_: 1)
-        self._params = StageTables(listing, lambda *step: costs(*step[:2]).params)
-        self._madds = StageTables(listing, lambda *step: costs(*step[:2]).madds)
-        self._peak = StageTables(
+        self._identities = StageTables(listing, listing.identities())
+        self._blocks = CostTables(listing, lambda *_: 1)
+        self._params = CostTables(listing, lambda *step: costs(*step[:2]).params)
+        self._madds = CostTables(listing, lambda *step: costs(*step[:2]).madds)
+        self._peak = CostTables(
             listing,
             lambda *step: costs(*step[:2]).peak_activation_bytes,
             LARGEST,  # only one tensor crosses from a block to the next: no peak spans two of them
@@ -171,6 +187,13 @@ class SpaceCosts:
             madds=self._madds.bounds,
             peak_activation_bytes=self._peak.bounds,
         )
+
+    def identities(self, indices: Indices) -> NDArray[np.int64]:
+        """Equal for choices that stand for the same stages, such as those of a layer left out.
+
+        Of different networks they are equal by a chance of 2^-64.
+        """
+        return self._identities.totals(indices)
 
     def blocks(self, indices: Indices) -> NDArray[np.int64]:
         """How many blocks each network has, stem and head included."""

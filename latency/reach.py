@@ -107,6 +107,22 @@ class SpaceListing:
             for section in self.sections
         )
 
+    def identities(self) -> tuple[CostTable, ...]:
+        """(entrances, variants) of each section: random 64-bit integers, of ``SUM``'s kind.
+
+        Their totals, modulo 2^64, are equal for networks whose stages have the same layers, and for
+        others by a chance of 2^-64.
+        """
+        rng = np.random.default_rng(0)
+        tables = []
+        for section in self.sections:
+            layers = np.arange(section.steps.shape[-1])
+            codes = rng.integers(
+                _INT64.min, _INT64.max, size=(len(layers), len(self.steps) + 1), endpoint=True
+            )
+            tables.append(codes[layers, section.steps].sum(axis=-1))
+        return tuple(tables)
+
     def bounds(self, costs: Sequence[CostTable], total: Total = SUM) -> tuple[int, int]:
         """The lowest and the highest total of any network, exact; ``costs`` as from ``costs``.
 

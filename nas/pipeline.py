@@ -4,6 +4,7 @@ Measuring and trials resume entry by entry and trial by trial; the last stage st
 """
 
 import dataclasses
+from contextlib import ExitStack
 from typing import Any
 
 import pandas as pd
@@ -27,7 +28,7 @@ from nas.setup import Search
 from nas.storage import StorageError
 from nas.study import Candidate
 from nas.training.loop import DivergenceError
-from nas.trials import build_problem, run_trials, write_trials
+from nas.trials import build_problem, opened_study, run_trials, write_trials
 from nas.units import format_latency
 from nas.winner import Finalist, NetworkClock, choose_winner
 
@@ -56,23 +57,30 @@ def run_search(search: Search, terminal: Terminal) -> dict[str, Any]:
         KeyboardInterrupt: stopped; what was found so far is in the run folder.
     """
     folder = RunFolder(search.folder, search.config, MAY_CHANGE_ON_RESUME)
-    try:
-        table = _measure_space(search, terminal)
-        problem = build_problem(search, table, terminal)
-        _check_targets(search, problem, terminal)
-    except BaseException:
-        folder.discard()
-        raise
-    try:
-        return _search_and_hand_over(search, folder, table, problem, terminal)
-    finally:
-        folder.close()
+    with ExitStack() as begun:
+        begun.callback(folder.close)
+        try:
+            table = _measure_space(search, terminal)
+            problem = build_problem(search, table, terminal)
+            _check_targets(search, problem, terminal)
+            with terminal.progress("opening the study"):
+                study = begun.enter_context(opened_study(search, folder, problem, terminal))
+        except BaseException:
+            folder.discard()
+            raise
+        finished = run_trials(search, folder, study, problem, terminal)
+        return _hand_over(search, folder, table, problem, finished, terminal)
 
 
-def _search_and_hand_over(
-    search: Search, folder: RunFolder, table: LatencyTable, problem: Problem, terminal: Terminal
+def _hand_over(
+    search: Search,
+    folder: RunFolder,
+    table: LatencyTable,
+    problem: Problem,
+    finished: list[Candidate],
+    terminal: Terminal,
 ) -> dict[str, Any]:
-    finished = run_trials(search, folder, problem, terminal)
+    """The winner for each target."""
     trials = write_trials(folder, finished)
     if not search.settings.handover:
         terminal.line(f"{folder.path}/trials.csv: {len(finished)} networks; handover=true goes on")

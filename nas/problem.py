@@ -59,6 +59,10 @@ class Problem:
             "peak_activation_bytes": self.costs.peak_activation_bytes(indices),
         }
 
+    def identities(self, indices: Indices) -> NDArray[np.int64]:
+        """Equal for choices that stand for the same network."""
+        return self.costs.identities(indices)
+
     def sizes(self, indices: Indices) -> Floats:
         """(networks, 4): logarithms of latency, MAdds, parameters and depth in blocks."""
         sizes = (

@@ -1,8 +1,8 @@
 """A run's folder: whole files or none, one process at a time, the same settings throughout."""
 
-import contextlib
 import fcntl
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -73,13 +73,10 @@ class RunFolder(Folder):
         self._lock.close()
 
     def discard(self) -> None:
-        """Take back what making the folder left in it, where no run has begun."""
+        """Remove the folder, where the run was not there before this process."""
         self.close()
         if not self.is_resumed:
-            for name in (CONFIG_FILE, LOCK_FILE):
-                (self.path / name).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                self.path.rmdir()
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def sub(self, name: str) -> Folder:
         """A folder in this one."""

@@ -24,7 +24,7 @@ from nas.problem import Problem
 from nas.resolvers import register_resolvers
 from nas.reward import Reward
 from nas.settings import SearchSettings
-from nas.storage import shown
+from nas.storage import check_url, shown
 from nas.units import parse_latency_ms
 from search_spaces.spaces import SearchSpace
 
@@ -197,6 +197,8 @@ def _recipe(plain: dict[str, Any], settings: SearchSettings, folder: Path) -> Ev
 
 def _settings(config: DictConfig, plain: dict[str, Any], device: Device) -> SearchSettings:
     targets = _several(plain["target_latency"])
+    if plain["storage"] is not None:
+        check_url(str(plain["storage"]))
     names = {field: str(plain[field]) for field in ("name", "study")}
     for field, name in names.items():
         if not re.fullmatch(r"\w[\w.+-]*", name):
@@ -250,7 +252,7 @@ def build(
             raise ValueError(f"{field}: {cause}") from cause
         raise ValueError(f"{field} cannot be built: {' '.join(str(error).split())}") from error
     except (ValueError, TypeError, ImportError, AttributeError) as error:
-        raise ValueError(f"{field}: {error}") from error
+        raise ValueError(f"{field}: {' '.join(str(error).split())}") from error
 
 
 def check_settings(field: str, node: DictConfig, offered: Sequence[str]) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import optuna
@@ -52,26 +54,42 @@ def build_problem(search: Search, table: LatencyTable, terminal: Terminal) -> Pr
     return problem
 
 
-def run_trials(
+@contextmanager
+def opened_study(
     search: Search, folder: RunFolder, problem: Problem, terminal: Terminal
+) -> Iterator[optuna.Study]:
+    """The study of a search, with its sampler and its pruner, until its storage is closed.
+
+    Raises:
+        ValueError: the study is one of another search, or the sampler's settings are no good.
+        StorageError: the storage cannot be used.
+    """
+    settings = search.settings
+    storage = open_storage(settings.storage, folder.path / "study.db", on_wait=terminal.line)
+    try:
+        study = open_study(storage, settings.study, pareto=search.sampler.pareto)
+        known = len(study.get_trials(deepcopy=False))
+        # Seeded alike after a resume, a sampler would draw the same networks again.
+        study.sampler = search.sampler.make(problem, settings.seed + known)
+        study.pruner = search.pruner
+        _check_study(study, search, problem)
+        yield study
+    finally:
+        storage.close()
+
+
+def run_trials(
+    search: Search, folder: RunFolder, study: optuna.Study, problem: Problem, terminal: Terminal
 ) -> list[Candidate]:
     """Prepare the evaluator, evaluate as many networks as were asked for, and return them all.
 
     Raises:
-        ValueError: the study is one of another search, or no network can be evaluated.
+        ValueError: no network can be evaluated.
         StorageError: the storage cannot be used.
         KeyboardInterrupt: stopped; the best network so far is in the folder.
     """
     settings = search.settings
-    with terminal.progress("opening the study"):
-        storage = open_storage(settings.storage, folder.path / "study.db", on_wait=terminal.line)
-        study = open_study(storage, settings.study, pareto=search.sampler.pareto)
-        _check_study(study, search, problem)
-        known = study.get_trials(deepcopy=False)
-        # Seeded alike after a resume, a sampler would draw the same networks again.
-        study.sampler = search.sampler.make(problem, settings.seed + len(known))
-        study.pruner = search.pruner
-    finished = sum(map(is_counted, known))
+    finished = sum(map(is_counted, study.get_trials(deepcopy=False)))
     if folder.is_resumed or finished:
         terminal.line(
             f"resuming {folder.path}: {finished} of {settings.trials} trials are finished"
@@ -95,7 +113,6 @@ def run_trials(
     finally:
         search.executor.close()
         found = candidates(study)
-        storage.close()
     if warning := noise_warning(found):
         terminal.line(warning)
     return found

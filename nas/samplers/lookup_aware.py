@@ -10,6 +10,7 @@ expected of them, so that workers that ask at the same time get different ones.
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
+from threadpoolctl import ThreadpoolController
 
 from nas.checks import check_range
 from nas.problem import Problem
@@ -78,18 +79,23 @@ class LookupAwareSampler(SpaceSampler):
         self._spread[self._spread == 0] = 1.0
         self._weights: Floats | None = None
         self._weights_of = 0
+        self._libraries = ThreadpoolController()
 
     def propose(self, history: History) -> Indices:
         """The most promising network that nobody has proposed yet."""
+        # Several threads are slower at matrices this small, and workers train on the other cores.
+        with self._libraries.limit(limits=1, user_api="blas"):
+            return self._propose(history)
+
+    def _propose(self, history: History) -> Indices:
         seen = np.concatenate([history.indices, history.others])
         target = len(seen) % len(self.problem.targets_ms)
         if len(history) < self._initial:
             return self._guess(seen, target)
         model = self._fit(history)
-        candidates = self._unseen(self._candidates(history, model, target), seen)
+        candidates, expected = self._candidates(history, model, target, seen)
         if not len(candidates):
             return row_of(self._drawn(), 0)
-        expected = model.expected(self._networks(candidates))
         latencies_ms = self.problem.latency_ms(candidates)
         candidates = candidates[self._best(expected, latencies_ms, target, self._shortlist)]
         improvement = self._improvement(candidates, history, model, target)
@@ -152,23 +158,31 @@ class LookupAwareSampler(SpaceSampler):
         everything = self._networks(np.concatenate([history.indices, history.pending]))
         return AccuracyModel(everything, accuracies, model.log_weights, refit=False)
 
-    def _candidates(self, history: History, model: AccuracyModel, target: int) -> Indices:
-        """Fresh networks, mutants of the best, and mutants of what looks best among these."""
+    def _candidates(
+        self, history: History, model: AccuracyModel, target: int, seen: Indices
+    ) -> tuple[Indices, Floats]:
+        """Fresh networks, mutants of the best, and mutants of what looks best among these.
+
+        With the accuracies that are expected of them; without any that was ``seen``.
+        """
         drawn = self._drawn()
         if drawn is self._whole:
-            return drawn
+            pool = self._unseen(drawn, seen)
+            return pool, model.expected(self._networks(pool))
         latencies = self.problem.latency_ms(history.indices)
         parents = history.indices[self._best(history.accuracies, latencies, target, self._parents)]
-        pool = np.concatenate([drawn, self._mutate(parents)])
+        pool = self._unseen(np.concatenate([drawn, self._mutate(parents)]), seen)
         expected = model.expected(self._networks(pool))
-        promising = pool[
-            self._best(expected, self.problem.latency_ms(pool), target, 5 * self._parents)
-        ]
-        pool = np.unique(np.concatenate([pool, self._mutate(promising)]), axis=0)
-        return pool[self.problem.allowed(pool)]
+        if len(pool):
+            latencies = self.problem.latency_ms(pool)
+            best = self._best(expected, latencies, target, 5 * self._parents)
+            mutants = self._unseen(self._mutate(pool[best]), np.concatenate([seen, pool]))
+            pool = np.concatenate([pool, mutants])
+            expected = np.concatenate([expected, model.expected(self._networks(mutants))])
+        return pool, expected
 
     def _mutate(self, parents: Indices) -> Indices:
-        """(mutants, choices): parents with one to three choices drawn anew."""
+        """(networks, choices): parents with one to three choices drawn anew, if within limits."""
         rows = parents[self.rng.integers(len(parents), size=self._mutants)].copy()
         everyone = np.arange(len(rows))
         for last in range(3):
@@ -176,7 +190,7 @@ class LookupAwareSampler(SpaceSampler):
             columns = self.rng.integers(len(self._amounts), size=len(changing))
             highest = np.array(self._amounts)[columns]
             rows[changing, columns] = self.rng.integers(highest).astype(np.uint8)
-        return rows
+        return rows[self.problem.allowed(rows)]
 
     def _best(
         self, accuracies: Floats, latency_ms: Floats, target: int, count: int
@@ -186,16 +200,13 @@ class LookupAwareSampler(SpaceSampler):
         return np.argsort(-rewards, kind="stable")[:count]
 
     def _unseen(self, networks: Indices, seen: Indices) -> Indices:
-        """Networks that are not among ``seen``, nor the same network by other choices."""
-        known = set(self._signatures(seen))
-        new = [signature not in known for signature in self._signatures(networks)]
-        return networks[np.array(new, dtype=np.bool_)]
+        """Each network once, unless it is among ``seen``, by whichever choices."""
+        identities, first = np.unique(self._identities(networks), return_index=True)
+        new = first[~np.isin(identities, self._identities(seen))]
+        return networks[np.sort(new)]
 
-    def _signatures(self, networks: Indices) -> list[bytes]:
-        """Equal for equal networks; of others, all four figures are hardly ever equal."""
-        figures = self.problem.figures(np.asfortranarray(networks))
-        rows = np.stack([figure.astype(np.float64) for figure in figures.values()], axis=1)
-        return [row.tobytes() for row in rows]
+    def _identities(self, networks: Indices) -> NDArray[np.int64]:
+        return self.problem.identities(np.asfortranarray(networks))
 
     def _networks(self, indices: Indices) -> Networks:
         sizes = (self._log_sizes(indices) - self._centre) / self._spread

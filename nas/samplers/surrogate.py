@@ -31,6 +31,8 @@ _LOG_WEIGHT_BOUNDS = (-7.0, 4.0)
 _LOG_NOISE_BOUNDS = (float(np.log(1e-3)), 0.0)
 _USUAL = np.array([0.0] * _KERNELS + [np.log(0.05)])
 _SPREAD = np.array([2.0] * _KERNELS + [1.0])
+_AT_ONCE = 128
+"""Rows of a covariance that are computed together: they stay in the processor's cache."""
 MOST_FOR_EVIDENCE = 200
 """Networks that the weights are found on, the latest ones: the cost grows with their cube."""
 
@@ -115,9 +117,28 @@ class AccuracyModel:
         return np.asarray((1 + 2 * _EDGE) / (1 + np.exp(-logits)) - _EDGE)
 
     def _covariance(self, some: Networks, others: Networks) -> Floats:
+        """(some, others): the weighted sum of ``_kernels``."""
         weights = np.exp(self.log_weights[:_KERNELS])
-        parts = zip(weights, _kernels(some, others), strict=True)
-        return np.asarray(sum((weight * part for weight, part in parts), start=_CONSTANT))
+        # What follows from the number of equal choices is looked up by it.
+        shares = np.arange(some.choices + 1) / some.choices
+        by_equal = _CONSTANT + weights[0] * shares + weights[1] * np.exp(_DECAY * (shares - 1))
+        squares = _half_squares(others)
+        covariance = np.empty((len(some), len(others)))
+        for begin in range(0, len(some), _AT_ONCE):
+            rows = slice(begin, begin + _AT_ONCE)
+            part = some[rows]
+            added = covariance[rows]
+            equal = (part.values @ others.values.T).astype(np.intp)
+            by_equal.take(equal, out=added, mode="clip")
+            product = part.sizes @ others.sizes.T / some.sizes.shape[1]
+            near = product - _half_squares(part)[:, None]
+            near -= squares
+            np.exp(near, out=near)
+            product *= weights[2]
+            added += product
+            near *= weights[3]
+            added += near
+        return covariance
 
     def _variances(self, networks: Networks) -> Floats:
         weights = np.exp(self.log_weights[:_KERNELS])
@@ -133,9 +154,12 @@ def _logit(accuracies: Floats) -> Floats:
 def _kernels(some: Networks, others: Networks) -> list[Floats]:
     equal = (some.values @ others.values.T).astype(np.float64) / some.choices
     product = some.sizes @ others.sizes.T / some.sizes.shape[1]
-    squares = [(networks.sizes**2).mean(axis=1) for networks in (some, others)]
-    distance = squares[0][:, None] + squares[1] - 2 * product
-    return [equal, np.exp(_DECAY * (equal - 1)), product, np.exp(-distance / 2)]
+    near = np.exp(product - _half_squares(some)[:, None] - _half_squares(others))
+    return [equal, np.exp(_DECAY * (equal - 1)), product, near]
+
+
+def _half_squares(networks: Networks) -> Floats:
+    return np.asarray((networks.sizes**2).mean(axis=1) / 2)
 
 
 def _fit(networks: Networks, targets: Floats, start: Floats | None) -> Floats:

@@ -141,12 +141,13 @@ class TestSampler:
     def test_once_it_knows_it_searches_where_rewards_are_high(
         self, name: str, run: Run, tmp_path: Path
     ) -> None:
-        # A quarter of the 64 networks are within 6 ms, where the reward is highest by far.
+        # A quarter of the 64 combinations are within 6 ms, where the reward is highest by far. They
+        # stand for nine networks.
         hard = PowerReward(alpha=0, beta=-8)
         found = run(tmp_path, 30, reward=hard, targets_ms=(6.0,))
-        good = sum(candidate.latency_ms <= 6 for candidate in found)
+        good = [candidate.network for candidate in found if candidate.latency_ms <= 6]
         # PPO needs hundreds of trials, and NSGA-II follows no reward.
-        assert name in ("random", "ppo", "nsga2") or good >= 11
+        assert name in ("random", "ppo", "nsga2") or len(good) >= 11 or len(set(good)) == 9
 
 
 def _proposed(found: list[Candidate]) -> list[dict[str, Any]]:

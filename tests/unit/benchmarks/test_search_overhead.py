@@ -42,7 +42,7 @@ def test_both_ways_make_whole_trials_of_one_study_after_the_history_asked_for(
         ("random", 5),
     ]
     assert all(figures.trial_ms > 0 and figures.optuna_ms > 0 for figures in found)
-    assert seen == [(5, 5)]
+    assert seen == [(done, 9) for done in range(1, 10)]
     (summary,) = optuna.get_all_study_summaries(plain)
     trials = optuna.load_study(study_name=summary.study_name, storage=plain).trials
     assert len(trials) == 4 + 1 + 4
@@ -50,31 +50,46 @@ def test_both_ways_make_whole_trials_of_one_study_after_the_history_asked_for(
     ours.close()
 
 
-@pytest.mark.parametrize(("trial_ms", "verdict"), [(49.0, "met"), (51.0, "MISSED")])
-def test_the_verdict_is_on_tpe_where_the_history_is_longest(
-    trial_ms: float, verdict: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("sampler", "aim_ms", "trial_ms", "verdict"),
+    [
+        ("tpe", 50, 49.0, "met"),
+        ("tpe", 50, 51.0, "MISSED"),
+        ("lookup_aware", 300, 299.0, "met"),
+        ("lookup_aware", 300, 301.0, "MISSED"),
+    ],
+)
+def test_the_verdict_is_where_the_history_is_longest(
+    sampler: str,
+    aim_ms: int,
+    trial_ms: float,
+    verdict: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    cases = ((sampler, 0, 999.0), ("random", 9, 999.0), (sampler, 9, trial_ms - 1))
     found = [
-        figures_of("sqlite", sampler, level, [(timed(ask, 1.0), timed(99.0, 1.0))])
-        for sampler, level, ask in (("tpe", 0, 99.0), ("random", 9, 99.0), ("tpe", 9, trial_ms - 1))
+        figures_of("sqlite", name, level, [(timed(ask, 1.0), timed(99.0, 1.0))])
+        for name, level, ask in cases
     ]
     print_verdict(found, Terminal())
     printed = capsys.readouterr().out
-    assert printed == f"aim: 50 ms a trial with tpe after 9 trials in sqlite: {verdict}\n"
+    aim = f"aim: {aim_ms} ms a trial with {sampler} after 9 trials in sqlite: {verdict}\n"
+    assert printed == aim
 
 
 def test_the_command_records_a_row_of_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(environment, "RESULTS", tmp_path)
-    assert main(["--trials", "0", "1", "--rounds", "1", "--record"]) == 0
+    chosen = ["--sampler", "lookup_aware", "--sampler", "tpe"]
+    assert main(["--trials", "0", "1", "--rounds", "1", "--record", *chosen]) == 0
     assert "recorded in" in capsys.readouterr().out
     with (tmp_path / "search_overhead.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["storage"], row["sampler"], row["trials"]) for row in rows] == [
-        ("sqlite", "random", "0"),
+        ("sqlite", "lookup_aware", "0"),
         ("sqlite", "tpe", "0"),
-        ("sqlite", "random", "1"),
+        ("sqlite", "lookup_aware", "1"),
         ("sqlite", "tpe", "1"),
     ]
     assert all("optuna=" in row["versions"] for row in rows)
@@ -94,7 +109,7 @@ def test_a_mistake_is_answered_in_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(search_overhead, "SAMPLERS", {})
+    monkeypatch.setattr(search_overhead, "SAMPLERS", [])
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("benchmarks.search_overhead: error: ")

@@ -1,6 +1,8 @@
 """Many networks at once are predicted as each of them alone, to the last bit."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -10,7 +12,7 @@ from benchmarks.prediction import scalar_ms, synthetic_table
 from latency import predictor
 from latency.context import After
 from latency.keys import block_key
-from latency.predictor import SpaceCosts, SpacePredictor, StageTables
+from latency.predictor import CostTables, SpaceCosts, SpacePredictor
 from latency.reach import LARGEST, list_space, reachable_range_ms
 from latency.table import LatencyTable, MissingEntryError
 from search_spaces import count_costs
@@ -123,6 +125,28 @@ def test_bounds_of_costs_are_those_of_all_networks() -> None:
         assert getattr(costs.bounds, field) == (min(figures), max(figures))
 
 
+def test_identities_are_equal_for_equal_networks_alone() -> None:
+    def layers(width: int, values: Choices, input_channels: int) -> tuple[Block, ...]:
+        kernels = values["first"], values["second"]
+        every = [ConvNormAct(out_channels=width, kernel=int(kernel)) for kernel in kernels]
+        return tuple(every[: int(values["depth"])])
+
+    options = {"first": (3, 5), "second": (3, 5), "depth": (1, 2)}
+    base = {"first": 3, "second": 3, "depth": 1}
+    stages = tuple(
+        Stage(name=f"stage{width}", options=options, base=base, layers=partial(layers, width))
+        for width in (8, 16)
+    )
+    space = replace(_space(), stages=stages)
+    every = np.indices((2,) * 6, dtype=np.uint8).reshape(6, -1).T
+    costs = SpaceCosts(list_space(space))
+    identities = costs.identities(every)
+    blocks = [space.build(space.choices_at(row)).blocks for row in every]
+    for one, identity in zip(blocks, identities, strict=True):
+        assert (identities == identity).tolist() == [one == other for other in blocks]
+    assert len(set(identities)) > len(set(costs.madds(every)))  # kernels 3 and 5, 5 and 3
+
+
 def test_costs_of_what_are_no_networks_of_the_space_are_refused() -> None:
     space = _space({"width": (8, 16)}, resolutions=(8, 16))
     costs = SpaceCosts(list_space(space))
@@ -151,15 +175,15 @@ def test_stages_of_any_number_of_options(
     listing = list_space(space)
     indices = space.sample_indices(64, np.random.default_rng(2))
     counted = [count_costs(space.build(space.choices_at(row))) for row in indices]
-    sums = StageTables(listing, _madds).totals(indices)
+    sums = CostTables(listing, _madds).totals(indices)
     assert sums.tolist() == [each.madds for each in counted]
-    largest = StageTables(listing, _peak, LARGEST).totals(indices)
+    largest = CostTables(listing, _peak, LARGEST).totals(indices)
     assert largest.tolist() == [each.peak_activation_bytes for each in counted]
 
 
 def test_bounds_are_those_of_some_network() -> None:
     space = _space({"width": (8, 16, 4)}, {"depth": (2, 1, 3)})
-    tables = StageTables(list_space(space), _madds)
+    tables = CostTables(list_space(space), _madds)
     every = np.array([(a, b) for a in range(3) for b in range(3)], dtype=np.uint8)
     sums = tables.totals(every)
     assert tables.bounds == (sums.min(), sums.max())
