@@ -130,6 +130,8 @@ def build_search(config: DictConfig, *, command: str) -> Search:
         ValueError: a value is out of range or of the wrong type; the message names it.
     """
     try:
+        if missing := sorted(OmegaConf.missing_keys(config)):
+            raise ValueError(f"{missing[0]} is missing; give {missing[0]}=…")
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ValueError(" ".join(str(error).split())) from None

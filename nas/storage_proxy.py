@@ -7,15 +7,12 @@ import socket
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
-from optuna.storages import run_grpc_proxy_server
 
 from latency.console import Terminal
 from latency.options import make_parser, run_command
@@ -65,14 +62,9 @@ def _serve(options: argparse.Namespace, terminal: Terminal) -> None:
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     announcement = f"serving {shown(options.storage)} at grpc://{host}:{options.port}"
     threading.Thread(target=_announce, args=(address, announcement, terminal), daemon=True).start()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        run_grpc_proxy_server(
-            storage,
-            host=host,
-            port=options.port,
-            thread_pool=ThreadPoolExecutor(options.threads),
-        )
+    from nas.storage.serving import serve  # loads grpc
+
+    serve(storage, host, options.port, ThreadPoolExecutor(options.threads))
 
 
 def _check_free(address: tuple[str, int]) -> None:

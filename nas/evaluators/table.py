@@ -92,7 +92,8 @@ def _read(path: Path) -> pd.DataFrame:
         if path.suffix.lower() == ".csv":
             return pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise ValueError(f"the table of known results {path} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"the table of known results {path} cannot be read: {reason}") from None
     raise ValueError(f"the table of known results must be a .csv or .json file, but is {path}")
 
 

@@ -15,6 +15,10 @@ from nas.storage.forwarding import ForwardingStorage, R, forward
 
 OTHERS_S, OWN_S = 1.0, 10.0
 """How long what was read of an unfinished trial holds, where nothing was written to it here."""
+MOST_AGAIN = 16
+"""Unfinished trials of others that are read again in a call: hundreds of drivers, each of which
+read those of all others, would leave the storage no time for anything else.
+"""
 
 
 class TrialRows(Protocol):
@@ -70,7 +74,8 @@ class CachedStorage(ForwardingStorage):
     in every call, with their parameters: with 200 workers, this is all that a search would do. Here
     what was written through this object is seen at once, and new trials are; attributes that others
     write to their running trials after ``OTHERS_S``. Of a trial that nobody else writes to, Optuna
-    says the same: a running trial belongs to whoever started it.
+    says the same: a running trial belongs to whoever started it. Where more than ``MOST_AGAIN``
+    run, several calls go through them.
     """
 
     def __init__(self, inner: BaseStorage, rows: TrialRows) -> None:
@@ -153,12 +158,13 @@ class CachedStorage(ForwardingStorage):
         now = time.monotonic()
         written = {one for one in self._written if self._study_of.get(one) == study_id}
         self._written -= written
-        again = {
+        stale = [
             trial_id
             for trial_id, read_at in study.read_at.items()
-            if trial_id in written
-            or now - read_at >= (OWN_S if trial_id in self._own else OTHERS_S)
-        }
+            if now - read_at >= (OWN_S if trial_id in self._own else OTHERS_S)
+        ]
+        stale.sort(key=study.read_at.__getitem__)
+        again = {*stale[:MOST_AGAIN], *(written & study.read_at.keys())}
         states = {trial_id: study.trials[trial_id].state for trial_id in study.read_at}
         try:
             read = self._rows.read(study_id, after=study.last, again=again, states=states)

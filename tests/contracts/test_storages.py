@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.asking import ask
 from nas.storage import RetryingStorage, StorageError, open_storage
-from nas.storage.cached import OTHERS_S
+from nas.storage.cached import MOST_AGAIN, OTHERS_S
 from tests.postgres import Postgres
 
 Open = Callable[[], RetryingStorage]
@@ -189,6 +189,20 @@ class TestEveryStorage:
         assert study.get_trials()[0].values == [1.0]
         time.sleep(OTHERS_S)
         assert other.get_trials() == study.get_trials()
+
+    def test_shows_what_became_of_many_trials_of_others(
+        self, study: optuna.Study, open_one: Open
+    ) -> None:
+        other = again(study, open_one)
+        trials = [ask(study, KERNEL) for _ in range(2 * MOST_AGAIN + 1)]
+        assert {trial.state for trial in other.get_trials()} == {TrialState.RUNNING}
+        for number, trial in enumerate(trials):
+            study.tell(trial, number / 10)
+        time.sleep(OTHERS_S)
+        for _ in range(3):
+            seen = other.get_trials()
+        assert seen == study.get_trials()
+        assert [trial.value for trial in seen] == [number / 10 for number in range(len(trials))]
 
     def test_tells_one_of_two_that_close_a_trial(self, study: optuna.Study, open_one: Open) -> None:
         trial = ask(study, KERNEL)

@@ -32,6 +32,9 @@ def _refused(done, *words: str) -> None:
         ("final.epochs=many", ("epochs", "'many'")),
         ("evaluator.settings.learning_rate=-1", ("learning_rate", "-1")),
         ("reward.beta=2", ("reward.beta", "2")),
+        ("storage=mysql://db/s", ("storage must be sqlite:///FILE", "mysql://db/s")),
+        ("evaluator=table", ("evaluator.file is missing", "evaluator.file=…")),
+        ("pruner._target_=optuna.pruners.Nope", ("pruner", "optuna.pruners.Nope")),
     ],
 )
 def test_a_setting_that_cannot_be(
@@ -67,6 +70,13 @@ def test_targets_out_of_reach_and_tables_that_do_not_hold(
     _refused(impossible, "target_latency=0.001ms cannot be met", " ms on this device")
     table = tmp_path / "table.jsonl"
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [table.name]
+    assert not (tmp_path / "runs" / "run").exists()
+
+    # What is seen only when there is a table leaves no run behind either.
+    refused = run_command(search_command("sampler.fresh=0"))
+    _refused(refused, "sampler.fresh must be an integer in 1..100000", "got 0")
+    refused = run_command(search_command("storage=postgresql://me:secret@127.0.0.1:9/s"))
+    _refused(refused, "postgresql://me:***@127.0.0.1:9/s")
     assert not (tmp_path / "runs" / "run").exists()
 
     lines = table.read_text().splitlines(keepends=True)

@@ -93,7 +93,9 @@ def test_the_optimizer_is_gradient_descent_with_nesterovs_momentum(
     momentum: float, weight_decay: float
 ) -> None:
     model = nn.Linear(3, 2)
-    optimizer = build_optimizer(model.parameters(), _settings(momentum=momentum, weight_decay=weight_decay))
+    optimizer = build_optimizer(
+        model.parameters(), _settings(momentum=momentum, weight_decay=weight_decay)
+    )
     weight, velocity = model.weight.detach().clone(), torch.zeros(2, 3)
     for _ in range(3):
         model.weight.grad = torch.randn(2, 3)
