@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--networks", type=int, default=40, help="random ones that are ranked (%(default)s)")
     add("--seeds", type=int, default=2, help="trainings of each alone (%(default)s)")
     add("--epochs", type=int, default=5, help="of a network alone (%(default)s)")
-    add("--supernet-epochs", type=int, default=15, help="(%(default)s)")
+    add("--supernet-epochs", type=int, default=20, help="(%(default)s)")
     add("--learning-rate", type=float, default=0.05, help="of a network alone (%(default)s)")
     add("--supernet-learning-rate", type=float, default=0.05, help="(%(default)s)")
     add("--samples", type=int, default=2, help="random networks a step (%(default)s)")

@@ -56,6 +56,13 @@ def test_a_target_is_missing(tmp_path: Path, search_command, run_command) -> Non
     assert not list(tmp_path.iterdir())
 
 
+def test_a_setting_is_missing(tmp_path: Path, search_command, run_command) -> None:
+    given = search_command("evaluator=table")
+    command = [argument for argument in given if "evaluator.settings" not in argument]
+    _refused(run_command(command), "evaluator.file is missing", "give evaluator.file=…")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_folder_that_cannot_be_written(tmp_path: Path, search_command, run_command) -> None:
     (tmp_path / "file").write_text("")
     done = run_command(search_command(f"runs={tmp_path}/file"))
