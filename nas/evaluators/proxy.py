@@ -52,7 +52,7 @@ class ProxyEvaluator:
         """Train and validate the network; its accuracy after an epoch goes to the monitor."""
         torch.manual_seed(self._seed)
         model = build_model(architecture)
-        resolution = image_size(architecture, self._resolution, self._full_resolution)
+        resolution = image_size(architecture.resolution, self._resolution, self._full_resolution)
         validate = partial(
             evaluate,
             model,

@@ -144,7 +144,7 @@ class SupernetEvaluator:
         return model
 
     def _image_size(self, architecture: Architecture) -> int:
-        return image_size(architecture, self._resolution, self._full_resolution)
+        return image_size(architecture.resolution, self._resolution, self._full_resolution)
 
     def _load(self) -> WeightStore:
         kept = load_checkpoint(self._path, self._purpose)

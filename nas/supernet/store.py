@@ -34,14 +34,42 @@ def slice_part(whole: Tensor, shape: Shape) -> Tensor:
     return view
 
 
-@lru_cache(maxsize=4096)
-def block_module(block: Block, in_channels: int, norm_epsilon: float) -> nn.Module:
-    """A block without weights, to be called with some; its norms count on the batch alone."""
-    module = _meta_block(block, in_channels)
-    for norm in _norms(module):
-        norm.eps = norm_epsilon
-        norm.running_mean = norm.running_var = norm.num_batches_tracked = None
-    return module
+class WeightlessBlock:
+    """A block that is called with its weights; its norms count on the batch alone.
+
+    As ``torch.func.functional_call``, without what that does to find every weight's place again.
+    """
+
+    def __init__(self, block: Block, in_channels: int, norm_epsilon: float) -> None:
+        # Without moving on the generator: what training draws must not depend on what is cached.
+        with torch.random.fork_rng(devices=[]):
+            self._module = build_block(block, in_channels)
+        for norm in _norms(self._module):
+            norm.eps = norm_epsilon
+            norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+        self._places = [
+            (module._parameters, name, f"{path}.{name}" if path else name)
+            for path, module in self._module.named_modules()
+            for name, parameter in module.named_parameters(recurse=False)
+        ]
+        self._empty()
+
+    def __call__(self, weights: Mapping[str, Tensor], maps: Tensor) -> Tensor:
+        """``weights`` are by the paths of the block's module."""
+        for parameters, name, path in self._places:
+            parameters[name] = weights[path]
+        try:
+            answer: Tensor = self._module(maps)
+        finally:
+            self._empty()
+        return answer
+
+    def _empty(self) -> None:
+        for parameters, name, _ in self._places:
+            parameters[name] = None
+
+
+weightless_block = lru_cache(maxsize=4096)(WeightlessBlock)
 
 
 @lru_cache(maxsize=16384)

@@ -8,20 +8,20 @@ count on the batch; every network's statistics are counted when it is scored.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn import functional
 
 from nas.data import Split
 from nas.supernet.layers import Layer, layers_of
 from nas.supernet.sampling import fair_choices, largest_choices, smallest_choices
 from nas.supernet.settings import SupernetSettings
-from nas.supernet.store import WeightStore, block_module, channels_last, key_of, slice_part
+from nas.supernet.store import WeightStore, channels_last, key_of, slice_part, weightless_block
 from nas.training.loop import (
     DivergenceError,
     StepCallback,
@@ -31,6 +31,7 @@ from nas.training.loop import (
 )
 from nas.training.resolution import image_size
 from search_spaces.spaces import Choices, SearchSpace
+from search_spaces.spaces.staged import RESOLUTION
 
 
 class SupernetTrainer:
@@ -107,8 +108,9 @@ class SupernetTrainer:
         train = self._settings.train
         torch.manual_seed(self._random_seed("dropout", self.step))
         labels, soft_labels = self._data.labels[chosen], None
+        images = cache(partial(self._data.images_at, chosen))
         for choices in self.networks(self.step):
-            logits = self._accumulate(choices, chosen, labels, soft_labels)
+            logits = self._accumulate(choices, images(self._size(choices)), labels, soft_labels)
             if soft_labels is None:
                 soft_labels = logits.softmax(1)
         rate = train.learning_rate * rate_factor(self.step, self.total, train.warmup)
@@ -118,16 +120,11 @@ class SupernetTrainer:
         self._optimizer.zero_grad()
 
     def _accumulate(
-        self, choices: Choices, chosen: Tensor, labels: Tensor, soft_labels: Tensor | None
+        self, choices: Choices, images: Tensor, labels: Tensor, soft_labels: Tensor | None
     ) -> Tensor:
         """Add a network's gradients to the weights'; returns its logits (N, classes)."""
-        size = image_size(self._space.build(choices), self._resolution, self._full_resolution)
-        logits, parts = run_network(
-            self._weights,
-            layers_of(self._space, choices),
-            self._data.images_at(chosen, size),
-            self._space.norm_epsilon,
-        )
+        layers = layers_of(self._space, choices)
+        logits, parts = run_network(self._weights, layers, images, self._space.norm_epsilon)
         loss = self._loss(logits, labels, soft_labels)
         if not torch.isfinite(loss):
             raise DivergenceError(
@@ -138,6 +135,10 @@ class SupernetTrainer:
         for key, gradient in zip(parts, gradients, strict=True):
             add_gradient(self._weights.tensors[key], gradient)
         return logits.detach()
+
+    def _size(self, choices: Choices) -> int:
+        deployed = int(choices.get(RESOLUTION, self._space.resolution))
+        return image_size(deployed, self._resolution, self._full_resolution)
 
     def _loss(self, logits: Tensor, labels: Tensor, soft_labels: Tensor | None) -> Tensor:
         share = 0.0 if soft_labels is None else self._settings.distillation
@@ -164,12 +165,12 @@ def run_network(
     maps = images
     leaves: dict[str, Tensor] = {}
     for layer in layers:
-        module = block_module(layer.block, layer.in_channels, norm_epsilon)
+        block = weightless_block(layer.block, layer.in_channels, norm_epsilon)
         own = {
             path: channels_last(part).detach().requires_grad_()
             for path, part in weights.parts(layer).items()
         }
-        maps = functional_call(module, own, (maps,), tie_weights=False)
+        maps = block(own, maps)
         leaves |= {key_of(layer, path): part for path, part in own.items()}
     return maps, leaves
 
