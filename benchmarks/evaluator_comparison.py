@@ -4,8 +4,9 @@
 
 Each seed is a search with proxy training, as ``make search`` does it, then one with a supernet that
 ends when it has taken as long, its training included. With the default settings that is about half
-of its time: with 16 networks' time, more epochs leave none for scoring. The winners of both, the networks of highest
-reward, are trained alike, each from several seeds, and tested on images that no search has seen.
+of its time: with 16 networks' time, more epochs leave none for scoring. The winners of both, the
+networks of highest reward, are trained alike, each from several seeds, and tested on images that no
+search has seen.
 """
 
 import argparse
