@@ -23,7 +23,7 @@ from nas.reward import Floats
 from search_spaces.spaces.staged import Indices
 
 _KERNELS = 4
-_DECAY = 4.0
+_DECAY = 2.0
 _EDGE = 2e-3
 """Keeps the logit of accuracies of 0 and 1 finite."""
 _CONSTANT = 1.0

@@ -27,7 +27,7 @@ def _kernel(log_weights: Any, one: tuple[Any, Any], other: tuple[Any, Any]) -> f
     equal = np.mean(one[0] == other[0])
     product = np.mean(one[1] * other[1])
     distance = np.mean((one[1] - other[1]) ** 2)
-    parts = [equal, np.exp(4 * (equal - 1)), product, np.exp(-distance / 2)]
+    parts = [equal, np.exp(2 * (equal - 1)), product, np.exp(-distance / 2)]
     return float(1 + np.exp(log_weights[:4]) @ parts)
 
 
