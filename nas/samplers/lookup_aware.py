@@ -25,7 +25,7 @@ _ENUMERATED = 16_384
 _LOOKED_AT_WHOLE = 4096
 """Of those listed, up to this many are all candidates of each proposal."""
 _SAMPLES_FOR_SCALE = 2048
-_USUAL_LOGIT, _NOISE = 1.0, 0.3
+_USUAL_LOGIT, _NOISE = 1.0, 0.1
 """Of networks that nothing is known of: 73 % right, give or take what size does not explain."""
 _DEVIATIONS = norm.ppf((np.arange(16) + 0.5) / 16)
 """Of a normal distribution: equally likely ones."""

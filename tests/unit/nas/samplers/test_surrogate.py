@@ -27,7 +27,7 @@ def _kernel(log_weights: Any, one: tuple[Any, Any], other: tuple[Any, Any]) -> f
     equal = np.mean(one[0] == other[0])
     product = np.mean(one[1] * other[1])
     distance = np.mean((one[1] - other[1]) ** 2)
-    parts = [equal, np.exp(4 * (equal - 1)), product, np.exp(-distance / 2)]
+    parts = [equal, np.exp(2 * (equal - 1)), product, np.exp(-distance / 2)]
     return float(1 + np.exp(log_weights[:4]) @ parts)
 
 
@@ -72,7 +72,7 @@ def test_the_weights_found_are_the_likeliest_nearby(rng: Any) -> None:
 
     def evidence(log_weights: Any) -> float:
         covariance = _joint(log_weights, points) + np.exp(log_weights[4]) * np.eye(40)
-        prior = (log_weights - [0, 0, 0, 0, np.log(0.05)]) / [2, 2, 2, 2, 1]
+        prior = log_weights - [0, 0, 0, 0, np.log(0.15)]
         return float(multivariate_normal.logpdf(targets, cov=covariance) - prior @ prior / 2)
 
     best = evidence(model.log_weights)
