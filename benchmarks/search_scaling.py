@@ -7,6 +7,7 @@ every trial is counted.
 
 import argparse
 import multiprocessing
+import resource
 import subprocess
 import sys
 import threading
@@ -42,7 +43,15 @@ STUDY = "scaling"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What was counted and timed."""
+    """What was counted and timed.
+
+    Attributes:
+        seconds: from the first trial's begin to the last one's end.
+        finished_twice: trials whose number was finished again.
+        lost: trials that nobody finished.
+        surplus: trials closed unevaluated: asked for when another driver had asked for the last.
+        driver_cpu_ms, proxy_cpu_ms: what all drivers, and the proxy, compute for each trial.
+    """
 
     seconds: float
     trials_per_s: float
@@ -50,6 +59,8 @@ class Figures:
     finished_twice: int
     lost: int
     surplus: int
+    driver_cpu_ms: float
+    proxy_cpu_ms: float
 
 
 class NoTime:
@@ -81,12 +92,12 @@ class _Silent:
         raise RuntimeError(f"trial {number}: {reason}")
 
 
-def drive(url: str, problem: Problem, name: str, seed: int, trials: int) -> None:
-    """One driver with one worker, until the study has its trials."""
+def drive(url: str, problem: Problem, name: str, seed: int, trials: int, workers: int) -> None:
+    """One driver, until the study has its trials."""
     storage = open_storage(url, Path())
     study = open_study(storage, STUDY)
     study.sampler = optuna.samplers.RandomSampler(seed=seed)
-    executor = ThreadExecutor()
+    executor = ThreadExecutor(workers)
     try:
         SearchLoop(
             study=study,
@@ -102,14 +113,14 @@ def drive(url: str, problem: Problem, name: str, seed: int, trials: int) -> None
         storage.close()
 
 
-def drive_many(url: str, space: str, process: int, drivers: int, trials: int) -> None:
+def drive_many(url: str, space: str, process: int, drivers: int, trials: int, workers: int) -> None:
     """A process of drivers, a thread each."""
     made = SPACES[space](resolution=224, num_classes=1000)
     problem = Problem.of(made, synthetic_table(made), reward=PowerReward(), targets_ms=(15.0,))
     threads = [
         threading.Thread(
             target=drive,
-            args=(url, problem, f"{process}.{number}", 1000 * process + number, trials),
+            args=(url, problem, f"{process}.{number}", 1000 * process + number, trials, workers),
         )
         for number in range(drivers)
     ]
@@ -120,7 +131,14 @@ def drive_many(url: str, space: str, process: int, drivers: int, trials: int) ->
 
 
 def measure(
-    database: str, space: str, *, workers: int, processes: int, trials: int, terminal: Terminal
+    database: str,
+    space: str,
+    *,
+    drivers: int,
+    workers: int,
+    processes: int,
+    trials: int,
+    terminal: Terminal,
 ) -> Figures:
     """Run the drivers against a proxy before ``database``, then count what it holds."""
     port = 13111
@@ -132,9 +150,11 @@ def measure(
         url = f"grpc://localhost:{port}"
         open_storage(url, Path()).close()  # waits until the proxy answers
         context = multiprocessing.get_context("spawn")
-        shares = [workers // processes + (p < workers % processes) for p in range(processes)]
+        shares = [drivers // processes + (p < drivers % processes) for p in range(processes)]
+        each = workers // drivers
+        begun_s = _cpu_s()
         pool = [
-            context.Process(target=drive_many, args=(url, space, number, share, trials))
+            context.Process(target=drive_many, args=(url, space, number, share, trials, each))
             for number, share in enumerate(shares)
         ]
         for process in pool:
@@ -145,14 +165,26 @@ def measure(
                 time.sleep(1)
                 finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
                 update(len(finished), trials)
-        return count(study)
+        for process in pool:
+            process.join()
+        driven_s = _cpu_s()
+        proxy.terminate()
+        proxy.wait()
+        cpu_s = (driven_s - begun_s, _cpu_s() - driven_s)
+        return count(study, *cpu_s)
     finally:
         proxy.terminate()
         proxy.wait()
         storage.close()
 
 
-def count(study: optuna.Study) -> Figures:
+def _cpu_s() -> float:
+    """Of all processes that this one has started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def count(study: optuna.Study, driver_cpu_s: float = 0.0, proxy_cpu_s: float = 0.0) -> Figures:
     """What became of every trial; the time is from the first that began to the last that ended."""
     known = study.get_trials(deepcopy=False)
     states = Counter(trial.state for trial in known)
@@ -167,6 +199,8 @@ def count(study: optuna.Study) -> Figures:
         finished_twice=len(complete) - len({trial.number for trial in complete}),
         lost=states[TrialState.RUNNING] + states[TrialState.WAITING],
         surplus=states[TrialState.FAIL],
+        driver_cpu_ms=1e3 * driver_cpu_s / len(complete),
+        proxy_cpu_ms=1e3 * proxy_cpu_s / len(complete),
     )
 
 
@@ -176,7 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("--storage", required=True, metavar="URL", help="postgresql://…, an empty database")
     add("--space", choices=SPACES, default="mobilenet_v3", help="(%(default)s)")
-    add("--workers", type=int, default=200, help="drivers with a worker each (%(default)s)")
+    add("--workers", type=int, default=200, help="in all (%(default)s)")
+    add("--drivers", type=int, help="that have so many of them each (a worker each)")
     add("--processes", type=int, default=4, help="that they are threads of (%(default)s)")
     add("--trials", type=int, default=2000, help="in all (%(default)s)")
     add("--record", action="store_true", help="append a row to the results")
@@ -188,10 +223,16 @@ def _run(options: argparse.Namespace) -> None:
     for name in ("workers", "processes", "trials"):
         if getattr(options, name) < 1:
             raise ValueError(f"--{name} must be 1 or more, but got {getattr(options, name)}")
+    drivers = options.workers if options.drivers is None else options.drivers
+    if not 1 <= drivers <= options.workers or options.workers % drivers:
+        raise ValueError(
+            f"--drivers must divide the {options.workers} workers, but got {options.drivers}"
+        )
     terminal = Terminal()
     figures = measure(
         options.storage,
         options.space,
+        drivers=drivers,
         workers=options.workers,
         processes=options.processes,
         trials=options.trials,
@@ -204,6 +245,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.record:
         row = environment_columns(PACKAGES, threads=options.processes)
         row |= {name: str(getattr(options, name)) for name in ("space", "workers", "processes")}
+        row |= {"drivers": str(drivers)}
         row |= {name: f"{value:.5g}" for name, value in asdict(figures).items()}
         terminal.line(f"recorded in {append_row('search_scaling', row)}")
 
