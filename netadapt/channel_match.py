@@ -57,15 +57,14 @@ def match_channels(old: Layers, new: Layers, importance: Mapping[Channel, float]
     for place, channels in wanted.items():
         kept = _most_important(available.get(place, []), len(channels), importance)
         sources |= dict(zip(channels, kept, strict=False))
-        if kept:
-            available[place] = [c for c in available[place] if c not in set(kept)]
+        available[place] = _without(available.get(place, []), kept)
     moved: set[Channel] = set()
     for place, channels in wanted.items():
         lacking = [channel for channel in channels if channel not in sources]
         for donor in _nearest(place, available) if lacking else ():
             given = _most_important(available[donor], len(lacking), importance)
             sources |= dict(zip(lacking, given, strict=False))
-            available[donor] = [c for c in available[donor] if c not in set(given)]
+            available[donor] = _without(available[donor], given)
             moved.update(given)
             lacking = lacking[len(given) :]
     return ChannelMatch(
@@ -93,6 +92,11 @@ def _most_important(
     channels: Iterable[Channel], count: int, importance: Mapping[Channel, float]
 ) -> list[Channel]:
     return sorted(sorted(channels, key=lambda c: (-importance.get(c, 0.0), c))[:count])
+
+
+def _without(channels: Iterable[Channel], taken: Iterable[Channel]) -> list[Channel]:
+    gone = set(taken)
+    return [channel for channel in channels if channel not in gone]
 
 
 def _nearest(place: Place, others: Iterable[Place]) -> list[Place]:

@@ -22,8 +22,9 @@ from torch import Tensor
 from netadapt.channel_match import ChannelMatch, match_channels
 from netadapt.channels import Channel, TracedLayer, depthwise_names, trace_channels
 from search_spaces.architecture import Architecture
+from search_spaces.costs import weight_shapes
 from search_spaces.lowering import LoweredBlock, lower
-from search_spaces.ops import Conv
+from search_spaces.ops import Conv, Linear
 from search_spaces.torch_model import build_model
 
 Weights: TypeAlias = Mapping[str, Tensor]
@@ -31,6 +32,7 @@ Positions: TypeAlias = NDArray[np.int64]
 
 MISSING = -1
 _NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
+_COUNT = "num_batches_tracked"
 
 
 class Keep(StrEnum):
@@ -40,6 +42,7 @@ class Keep(StrEnum):
     FIRST = "first"
 
 
+@torch.no_grad()
 def transfer_weights(
     old: Architecture,
     weights: Weights,
@@ -56,7 +59,7 @@ def transfer_weights(
 
     Args:
         old: the trained network.
-        weights: its ``state_dict``; not changed, and no tensor of it is part of the answer.
+        weights: its ``state_dict``, anywhere; the answer is a copy on the CPU.
         new: the smaller network, of the same classes and image channels.
         sources: of each block of ``new``, the index in ``old`` (``Proposal.sources``); by default
             the same, which needs equally many.
@@ -145,8 +148,7 @@ def _copy_layer(matched: ChannelMatch, name: str, weights: Weights, state: Weigh
     assert isinstance(old.op, Conv)
     for part in _NORM_PARTS:
         _copy_rows(state[f"{new.op.norm}.{part}"], weights[f"{old.op.norm}.{part}"], rows)
-    counted = "num_batches_tracked"
-    state[f"{new.op.norm}.{counted}"].copy_(weights[f"{old.op.norm}.{counted}"])
+    state[f"{new.op.norm}.{_COUNT}"].copy_(weights[f"{old.op.norm}.{_COUNT}"])
 
 
 def _positions(
@@ -181,20 +183,18 @@ def _copy_filters(
     new: Tensor, old: Tensor, to: tuple[Positions, Positions], of: tuple[Positions, Positions]
 ) -> None:
     """Copy by (filter, input) indices; of kernels, the middle that both have."""
-    size = min(new.shape[-1], old.shape[-1])
-    middle, old_middle = (
-        (
-            slice(None),
-            slice(None),
-            *[slice((t.shape[-1] - size) // 2, (t.shape[-1] + size) // 2)] * 2,
-        )
-        if t.dim() == 4
-        else (slice(None), slice(None))
-        for t in (new, old)
-    )
-    new[middle][tuple(map(torch.from_numpy, to))] = old[old_middle][
-        tuple(map(torch.from_numpy, of))
-    ].to(new)
+    if new.dim() == 4:
+        size = min(new.shape[-1], old.shape[-1])
+        new, old = _middle(new, size), _middle(old, size)
+    # ``new`` may be a view by now: what is written into it is written into the weight.
+    filters, inputs = map(torch.from_numpy, to)
+    new[filters, inputs] = old[tuple(map(torch.from_numpy, of))].to(new)
+
+
+def _middle(kernels: Tensor, size: int) -> Tensor:
+    """(O, I, K, K) → (O, I, size, size), a view."""
+    edge = (kernels.shape[-1] - size) // 2
+    return kernels[:, :, edge : edge + size, edge : edge + size]
 
 
 def _copy_rows(new: Tensor, old: Tensor, rows: Positions) -> None:
@@ -237,19 +237,28 @@ def _checked_sources(
 
 
 def _check_weights(architecture: Architecture, weights: Weights) -> None:
-    with torch.device("meta"):
-        expected = {name: t.shape for name, t in build_model(architecture).state_dict().items()}
-    given = {name: tensor.shape for name, tensor in weights.items()}
-    if wrong := sorted(
-        name for name in expected.keys() | given.keys() if expected.get(name) != given.get(name)
-    ):
-        name = wrong[0]
+    expected = _weight_shapes(lower(architecture))
+    given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    names = sorted(expected.keys() | given.keys())
+    if wrong := [name for name in names if expected.get(name) != given.get(name)]:
         raise ValueError(
-            f"the weights are not those of {architecture.name}: {name} must have shape "
-            f"{_text(expected.get(name))}, but has {_text(given.get(name))} "
-            f"({len(wrong)} differ in all); give the state_dict of the network before the change"
+            f"the weights are not those of {architecture.name}: {wrong[0]} must have the shape "
+            f"{expected.get(wrong[0])}, but has {given.get(wrong[0])} (None: it is not there; "
+            f"{len(wrong)} differ in all); give the state_dict of the network before the change"
         )
 
 
-def _text(shape: torch.Size | None) -> str:
-    return "none" if shape is None else str(tuple(shape))
+def _weight_shapes(blocks: Iterable[LoweredBlock]) -> dict[str, tuple[int, ...]]:
+    """What a ``state_dict`` holds."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for op in (op for block in blocks for op in block.ops):
+        if not isinstance(op, Conv | Linear):
+            continue
+        weight, length = weight_shapes(op)
+        shapes[f"{op.name}.weight"] = weight
+        if isinstance(op, Linear) or op.norm is None:
+            shapes[f"{op.name}.bias"] = (length,)
+        else:
+            shapes |= {f"{op.norm}.{part}": (length,) for part in _NORM_PARTS}
+            shapes[f"{op.norm}.{_COUNT}"] = ()
+    return shapes
