@@ -61,12 +61,13 @@ def places(
 ) -> Iterator[Sequence[Change]]:
     """For each place, its changes from the least to the most: widths first, then block by block."""
     for group in width_groups(architecture):
-        kind = ProposalKind(group.kind.value)
+        kind, first = ProposalKind(group.kind.value), group.slots[0]
+        rest = getattr(architecture.blocks[first.block], first.field) - group.width
         if kind in kinds:
             yield [
                 Change(
                     kind=kind,
-                    text=f"{group}: {group.width} → {width}",
+                    text=f"{group}: {rest + group.width} → {rest + width}",
                     edits=partial(group.narrowed, architecture, width),
                 )
                 for width in group.narrower_widths(divisor)

@@ -1,14 +1,15 @@
 """Which channel of a network becomes which channel of a narrower one.
 
-What can stand in for what is decided by the layers that write and read a channel (and, where a
+What can stand in for what is decided by the layers that make and read a channel (and, where a
 convolution has groups, by which of its groups): its *place*. The narrower network says how many
 channels there are in each place; so many are kept. Where nothing is split, all that a layer makes
 has one place, and along a residual chain all layers of it.
 
 ShuffleNets split: in halves that are shuffled, and in groups. Narrowing moves the borders, so that
-a few places need more channels than they had (in ShuffleNetV2 about one a layer). They are filled
-with channels that would be dropped elsewhere, those first that have most layers in common. Such a
-channel is *moved*: it keeps its filters and norms, and lacks weights only in layers new to it.
+a few places need more channels than they had (in ShuffleNetV2 up to three a stage; in ShuffleNetV1
+often more than are dropped, as stages share their channels but not their groups). They are filled
+with channels of the same layers that would be dropped, those first that have most in common. Such
+a channel is *moved*: its norms stay, and weights are missing only between it and what it is new to.
 """
 
 from collections import defaultdict
@@ -19,7 +20,7 @@ from typing import TypeAlias
 from netadapt.channels import Channel, TracedLayer
 
 Place: TypeAlias = frozenset[tuple[str, bool, int]]
-"""(layer, whether it writes the channel, in which group), for all layers that do either."""
+"""(layer, whether it makes the channel or else reads it, in which group), for all that do."""
 
 Layers: TypeAlias = Mapping[str, TracedLayer]
 
@@ -80,8 +81,8 @@ def _by_place(layers: Layers, names: Iterable[str]) -> dict[Place, list[Channel]
     """The channels of each place, in order."""
     places: defaultdict[Channel, set[tuple[str, bool, int]]] = defaultdict(set)
     for name in names:
-        for channel, is_written, group in layers[name].places():
-            places[channel].add((name, is_written, group))
+        for channel, is_made, group in layers[name].places():
+            places[channel].add((name, is_made, group))
     channels: dict[Place, list[Channel]] = {}
     for channel in sorted(places):
         channels.setdefault(frozenset(places[channel]), []).append(channel)
@@ -100,7 +101,10 @@ def _without(channels: Iterable[Channel], taken: Iterable[Channel]) -> list[Chan
 
 
 def _nearest(place: Place, others: Iterable[Place]) -> list[Place]:
-    """Of other places, those that a layer of this one writes, too: most common layers first."""
-    common = {other: place & other for other in others}
-    written = [other for other in common if any(is_written for _, is_written, _ in common[other])]
-    return sorted(written, key=lambda other: -len(common[other]))
+    """Of other places, those that the same layers make: most layers in common first."""
+    common = {other: len(place & other) for other in others if _makers(other) == _makers(place)}
+    return sorted(common, key=lambda other: -common[other])
+
+
+def _makers(place: Place) -> set[str]:
+    return {name for name, is_made, _ in place if is_made}

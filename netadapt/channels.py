@@ -53,10 +53,11 @@ class TracedLayer:
         return self.op.groups if isinstance(self.op, Conv) and not self.is_depthwise else 1
 
     def places(self) -> Iterator[tuple[Channel, bool, int]]:
-        """(channel, whether it is written here, in which group), for every position."""
-        for channels, is_written in ((self.reads, False), (self.writes, True)):
+        """(channel, whether it is made here or else read, in which group), for every position."""
+        sides = (self.reads, False), (() if self.is_depthwise else self.writes, True)
+        for channels, is_made in sides:
             for position, channel in enumerate(channels):
-                yield channel, is_written, position * self.groups // len(channels)
+                yield channel, is_made, position * self.groups // len(channels)
 
 
 def depthwise_names(blocks: Iterable[LoweredBlock]) -> frozenset[str]:
