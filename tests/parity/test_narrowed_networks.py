@@ -79,9 +79,8 @@ def two_images(resolution: int) -> Tensor:
 
 
 def logits(architecture: Architecture, state: Mapping[str, Tensor]) -> Tensor:
-    with torch.device("meta"):
-        model = build_model(architecture).eval()
-    model.load_state_dict(state, strict=True, assign=True)
+    model = build_model(architecture).eval()
+    model.load_state_dict(state, strict=True)
     with torch.no_grad():
         answer: Tensor = model(two_images(architecture.resolution))
     return answer
@@ -96,9 +95,10 @@ def onnx_logits(architecture: Architecture, state: Mapping[str, Tensor]) -> np.n
     return np.asarray(answer)
 
 
-def assert_runtimes_agree(architecture: Architecture, state: Mapping[str, Tensor]) -> None:
+def assert_onnx_gives(
+    expected: Tensor, architecture: Architecture, state: Mapping[str, Tensor]
+) -> None:
     answer = onnx_logits(architecture, state)
-    expected = logits(architecture, state).numpy()
     np.testing.assert_allclose(answer, expected, rtol=ACROSS_RUNTIMES, atol=ACROSS_RUNTIMES)
 
 
@@ -125,6 +125,11 @@ def without_effect(
     return zeroed
 
 
+def new_channels(matched: ChannelMatch) -> set[Channel]:
+    channels = {c for layer in matched.new.values() for c in layer.reads + layer.writes}
+    return channels.difference(matched.sources)
+
+
 @pytest.mark.parametrize("name", seed_names())
 class TestEverySeed:
     def test_nothing_left_out_is_bit_by_bit_the_same(self, name: str, trained: Trained) -> None:
@@ -140,11 +145,12 @@ class TestEverySeed:
         for group, width in one_width_each(width_groups(seed)):
             smaller = narrow(seed, group, width)
             matched = match_networks(seed, state, smaller)
+            assert not new_channels(matched)
             zeroed = without_effect(state, matched, matched.dropped | matched.moved)
             result = transfer_weights(seed, zeroed, smaller)
-            expected = logits(seed, zeroed)
-            torch.testing.assert_close(logits(smaller, result), expected, rtol=0, atol=EXACT)
-            assert_runtimes_agree(smaller, result)
+            answer = logits(smaller, result)
+            torch.testing.assert_close(answer, logits(seed, zeroed), rtol=0, atol=EXACT)
+            assert_onnx_gives(answer, smaller, result)
 
     def test_all_groups_one_after_another(self, name: str, trained: Trained) -> None:
         """As NetAdapt does it: weights of the network before, which has been narrowed itself."""
@@ -154,7 +160,7 @@ class TestEverySeed:
             smaller = narrow(network, group, next(iter(group.narrower_widths(4))))
             state = transfer_weights(network, state, smaller)
             network = smaller
-        assert_runtimes_agree(network, state)
+        assert_onnx_gives(logits(network, state), network, state)
 
     def test_kernels_gates_and_blocks(self, name: str, trained: Trained) -> None:
         seed, state = trained(name)
@@ -163,7 +169,7 @@ class TestEverySeed:
             for change in changes[-1:]:
                 smaller, sources = with_steps(seed, edited_steps(steps, change.edits()))
                 result = transfer_weights(seed, state, smaller, sources=sources)
-                assert_runtimes_agree(smaller, result)
+                assert_onnx_gives(logits(smaller, result), smaller, result)
 
 
 UNUSUAL = Architecture(
@@ -196,12 +202,21 @@ def test_what_no_seed_has(give_statistics: Callable[[nn.Module, Tensor], None]) 
     state = model.state_dict()
     groups = width_groups(UNUSUAL)
     assert len(groups) == 11
+    with_new = []
     for group in groups:
         for width in group.narrower_widths(1):
             smaller = narrow(UNUSUAL, group, width)
             matched = match_networks(UNUSUAL, state, smaller)
             zeroed = without_effect(state, matched, matched.dropped | matched.moved)
             result = transfer_weights(UNUSUAL, zeroed, smaller)
-            expected = logits(UNUSUAL, zeroed)
-            torch.testing.assert_close(logits(smaller, result), expected, rtol=0, atol=EXACT)
-        assert_runtimes_agree(smaller, result)
+            answer = logits(smaller, result)
+            assert_onnx_gives(answer, smaller, result)
+            if new_channels(matched):
+                with_new.append((str(group), width))
+            else:
+                torch.testing.assert_close(answer, logits(UNUSUAL, zeroed), rtol=0, atol=EXACT)
+    # Cut so deep, halves are mixed of other makers' channels than before, and not all can be had.
+    assert with_new == [
+        ("blocks.0.out_channels and 6 more", 4),
+        ("blocks.3.out_channels and 4 more", 12),
+    ]
