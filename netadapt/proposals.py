@@ -136,25 +136,38 @@ def missing_steps(
     table: LatencyTable,
     delta_ms: float,
     settings: ProposalSettings | None = None,
+    *,
+    ahead: int = 1,
 ) -> list[Step]:
     """What to measure before ``propose`` can go on; empty where the table has all that it needs.
 
-    Far fewer than ``steps_to_propose``: for every place, what the first change lacks whose saving
-    is not known. Measure them and ask again, as some of these changes will have saved too little.
+    Far fewer than ``steps_to_propose``: for every place, what the first changes lack whose savings
+    are not known. Measure them and ask again, as some of these will turn out to save too little.
+
+    Args:
+        architecture, table, delta_ms, settings: as ``propose`` has them.
+        ahead: so many changes of a place are listed at once. More of them mean fewer rounds of
+            measuring, and some entries that nobody needs.
 
     Raises:
-        ValueError: ``delta_ms`` is not a number above 0.
+        ValueError: ``delta_ms`` is not a number above 0, or ``ahead`` is below 1.
     """
+    check_integer("missing_steps", "ahead", ahead, 1, MAX_CHANNELS)
     settings, scan = settings or ProposalSettings(), _Scan(architecture, table, delta_ms)
     missing = dict.fromkeys(scan.lacking(scan.steps))
     for changes in places(architecture, settings.kinds, settings.divisor):
+        unknown = 0
         for change in changes:
             touched = change.steps_in(scan.steps)
             if touched is None:
                 continue
             lacking = scan.lacking(_new(touched))
             missing |= dict.fromkeys(lacking)
-            if lacking or scan.lacking(scan.old(touched)) or scan.is_enough(scan.saved_ps(touched)):
+            if lacking or scan.lacking(scan.old(touched)):
+                unknown += 1
+                if unknown == ahead:
+                    break
+            elif scan.is_enough(scan.saved_ps(touched)):
                 break
     return list(missing)
 

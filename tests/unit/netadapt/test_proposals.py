@@ -125,12 +125,33 @@ class TestEverySeed:
         table, latency_ms = complete(seed, table_of, EVERYTHING)
         delta_ms = 0.02 * latency_ms
         measured: list[Step] = []
-        while missing := missing_steps(seed, table_of(measured), delta_ms, EVERYTHING):
+        while missing := missing_steps(seed, table_of(measured), delta_ms, EVERYTHING, ahead=4):
             assert not set(missing).intersection(measured)
             measured += missing
         assert len(measured) < len(steps_to_propose(seed, EVERYTHING))
         found = propose(seed, table_of(measured), delta_ms, EVERYTHING)
         assert found == propose(seed, table, delta_ms, EVERYTHING)
+
+
+def test_looking_farther_ahead_takes_fewer_rounds(table_of: TableOf) -> None:
+    seed = load_seed("mobilenet_v3_small")
+    _, latency_ms = complete(seed, table_of)
+    rounds, entries = [], []
+    for ahead in (1, 4):
+        measured: list[Step] = []
+        count = 0
+        while missing := missing_steps(seed, table_of(measured), 0.01 * latency_ms, ahead=ahead):
+            measured += missing
+            count += 1
+        rounds.append(count)
+        entries.append(len(measured))
+    assert rounds[1] <= rounds[0] / 2
+    assert entries[0] < entries[1] < len(steps_to_propose(seed))
+
+
+def test_looking_nowhere_is_refused(table_of: TableOf) -> None:
+    with pytest.raises(ValueError, match="ahead must be in 1"):
+        missing_steps(load_seed("mobilenet_v1"), table_of([]), 1.0, ahead=0)
 
 
 def test_kinds_of_mobilenet_v3(table_of: TableOf) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from netadapt.channels import TracedLayer
 from netadapt.edits import narrow, with_steps
 from netadapt.weight_transfer import Keep, match_networks, transfer_weights
 from netadapt.width_groups import width_groups
@@ -176,6 +177,50 @@ def test_channels_of_shufflenet_v1_stay_in_their_groups() -> None:
     # Now 1 2 | 3 4 are shuffled to 1 3 | 2 4: the first half reads 1 3, of what was 0 3 1.
     assert torch.equal(after[:4], before[:4, [2, 1]])
     assert torch.equal(after[4:], before[4:, [1, 0]])
+
+
+def test_moved_channels_take_no_weights_of_others() -> None:
+    """What lies between two channels is what lay between them, or new: of every grouped layer."""
+    units = [
+        ShuffleV1Unit(bottleneck_channels=6, out_channels=36, groups=3, input_groups=1, stride=2),
+        ShuffleV1Unit(bottleneck_channels=6, out_channels=36, groups=3, input_groups=3),
+        ShuffleV1Unit(bottleneck_channels=12, out_channels=72, groups=3, input_groups=3, stride=2),
+        ShuffleV1Unit(bottleneck_channels=12, out_channels=72, groups=3, input_groups=3),
+    ]
+    architecture = network(ConvNormAct(out_channels=12, kernel=3), *units)
+    state = random_state(architecture)
+    group = next(g for g in width_groups(architecture) if str(g).startswith("blocks.1.out"))
+    smaller = narrow(architecture, group, 18)
+    matched = match_networks(architecture, state, smaller)
+    assert matched.moved
+    result = transfer_weights(architecture, state, smaller)
+    found = missing = 0
+    for name in ("blocks.2.reduce.conv", "blocks.2.expand.conv", "blocks.4.expand.conv"):
+        before = between_channels(matched.old[name], state[f"{name}.weight"])
+        values = set(before.values())
+        for (read, made), value in between_channels(
+            matched.new[name], result[f"{name}.weight"]
+        ).items():
+            source = matched.sources[read], matched.sources[made]
+            if source in before:
+                assert value == before[source]
+                found += 1
+            else:
+                assert value not in values
+                missing += 1
+    assert found > 4 * missing > 0
+
+
+def between_channels(layer: TracedLayer, weight: Tensor) -> dict[tuple[int, int], float]:
+    """The weights of a pointwise layer of three groups, by the channels read and made."""
+    filters = weight[:, :, 0, 0].tolist()
+    reads, writes = len(layer.reads) // 3, len(layer.writes) // 3
+    return {
+        (layer.reads[group * reads + i], layer.writes[group * writes + o]): value
+        for group in range(3)
+        for o in range(writes)
+        for i, value in enumerate(filters[group * writes + o])
+    }
 
 
 class TestBlocksLeftOut:
