@@ -12,7 +12,14 @@ HEAVY = ("torch", "optuna")
 REPOSITORY = Path(__file__).parents[2]
 
 
-LIGHT = ("search_spaces", "latency", "latency.table", "latency.plan_command", "latency.measure")
+LIGHT = (
+    "search_spaces",
+    "latency",
+    "latency.table",
+    "latency.plan_command",
+    "latency.measure",
+    "netadapt.proposals",
+)
 
 
 @pytest.mark.parametrize("package", LIGHT)
