@@ -1,20 +1,21 @@
-"""From the winning network to what a person takes home: trained, tested, exported, measured."""
+"""From a network to what a person takes home: trained, tested, exported, measured."""
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 
 from latency.console import Terminal
+from latency.devices import Device
 from latency.measure import measure_entries
-from latency.plan import PlanEntry, no_progress
+from latency.plan import MeasureSettings, PlanEntry, no_progress
 from latency.table import Entry
-from nas.evaluators import GivesWeights
+from nas.data import ImageData
 from nas.export import export_onnx
 from nas.run_folder import Folder
-from nas.setup import Search
-from nas.training import evaluate, train
-from nas.winner import Finalist
+from nas.training import TrainSettings, evaluate, train
 from search_spaces import Architecture, build_model
 
 
@@ -36,73 +37,95 @@ class Handover:
     measured: Entry
 
 
-def hand_over(winner: Finalist, search: Search, folder: Folder, terminal: Terminal) -> Handover:
-    """Train the winner, test it once, and write ``best.yaml``, ``best.pt``, ``best.onnx``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastStage:
+    """What the last stage of a run works with.
 
-    Where the evaluator has weights of it, training starts from them.
-
-    Raises:
-        DivergenceError: training diverged.
-        ExportError: the ONNX file disagrees with torch.
-        DeviceError: measuring failed.
+    Attributes:
+        final: how the network is trained.
+        measure: how it is measured, end to end.
+        seed: of weights and order.
     """
-    settings, data, architecture = search.settings, search.data, winner.architecture
-    final, resolution = settings.final, architecture.resolution
-    torch.manual_seed(settings.seed)
-    model = build_model(architecture)
-    if isinstance(search.evaluator, GivesWeights):
-        with terminal.progress("taking the winner's weights over"):
-            model.load_state_dict(search.evaluator.weights(architecture))
-    with terminal.progress(f"training the winner at {resolution}×{resolution}") as update:
-        train(
-            model,
-            data.train,
-            final,
-            resolution=resolution,
-            seed=settings.seed,
-            on_step=update,
+
+    data: ImageData
+    device: Device
+    final: TrainSettings
+    measure: MeasureSettings
+    seed: int
+
+    def hand_over(
+        self,
+        architecture: Architecture,
+        weights: Mapping[str, Tensor] | None,
+        folder: Folder,
+        terminal: Terminal,
+    ) -> Handover:
+        """Train a network, test it once, and write ``best.yaml``, ``best.pt``, ``best.onnx``.
+
+        ``weights`` are a ``state_dict`` that training starts from.
+
+        Raises:
+            DivergenceError: training diverged.
+            ExportError: the ONNX file disagrees with torch.
+            DeviceError: measuring failed.
+        """
+        torch.manual_seed(self.seed)
+        model = build_model(architecture)
+        if weights is not None:
+            model.load_state_dict(weights)
+        validated, tested = self._train(model, architecture.resolution, terminal)
+        tests = [*(folder.read_json("tests.json") or []), tested]
+        folder.write_json("tests.json", tests)
+        with terminal.progress("exporting and measuring the winner"):
+            content, difference = export_onnx(architecture, model, batch=self.measure.batch)
+            entry = self._measure_file(content, architecture, folder)
+        saved = io.BytesIO()
+        torch.save(model.state_dict(), saved)
+        folder.write("best.yaml", architecture.to_yaml().encode())
+        folder.write("best.pt", saved.getvalue())
+        folder.write("best.onnx", content)
+        return Handover(
+            validation_accuracy=validated,
+            test_accuracy=tested,
+            tests=len(tests),
+            logit_difference=difference,
+            measured=entry,
         )
-    accuracies = []
-    for part, split in (("validating", data.validation), ("testing", data.test)):
-        with terminal.progress(f"{part} the winner") as update:
-            accuracies.append(
-                evaluate(
-                    model,
-                    split,
-                    resolution=resolution,
-                    batch_size=final.batch_size,
-                    on_step=update,
-                )
+
+    def _train(self, model: nn.Module, resolution: int, terminal: Terminal) -> tuple[float, float]:
+        """Returns the accuracies on the validation part and, once, on the test part."""
+        data = self.data
+        with terminal.progress(f"training the winner at {resolution}×{resolution}") as update:
+            train(
+                model,
+                data.train,
+                self.final,
+                resolution=resolution,
+                seed=self.seed,
+                on_step=update,
             )
-    tests = [*(folder.read_json("tests.json") or []), accuracies[1]]
-    folder.write_json("tests.json", tests)
-    with terminal.progress("exporting and measuring the winner"):
-        content, difference = export_onnx(architecture, model, batch=settings.measure.batch)
-        entry = _measure_file(content, architecture, search, folder)
-    weights = io.BytesIO()
-    torch.save(model.state_dict(), weights)
-    folder.write("best.yaml", architecture.to_yaml().encode())
-    folder.write("best.pt", weights.getvalue())
-    folder.write("best.onnx", content)
-    return Handover(
-        validation_accuracy=accuracies[0],
-        test_accuracy=accuracies[1],
-        tests=len(tests),
-        logit_difference=difference,
-        measured=entry,
-    )
+        accuracies = []
+        for part, split in (("validating", data.validation), ("testing", data.test)):
+            with terminal.progress(f"{part} the winner") as update:
+                accuracies.append(
+                    evaluate(
+                        model,
+                        split,
+                        resolution=resolution,
+                        batch_size=self.final.batch_size,
+                        on_step=update,
+                    )
+                )
+        return accuracies[0], accuracies[1]
 
-
-def _measure_file(
-    content: bytes, architecture: Architecture, search: Search, folder: Folder
-) -> Entry:
-    shape, measure = architecture.input_shape, search.settings.measure_networks
-    entry = PlanEntry(
-        key=f"best.onnx of {folder.path.name}",
-        graph=content,
-        input_shape=(measure.batch, shape.channels, shape.height, shape.width),
-    )
-    # The file is what is proven, so it is measured anew each time it is made.
-    path = folder.path / "measured.jsonl"
-    path.unlink(missing_ok=True)
-    return measure_entries(search.device, path, [entry], measure, no_progress)[0]
+    def _measure_file(self, content: bytes, architecture: Architecture, folder: Folder) -> Entry:
+        shape = architecture.input_shape
+        entry = PlanEntry(
+            key=f"best.onnx of {folder.path.name}",
+            graph=content,
+            input_shape=(self.measure.batch, shape.channels, shape.height, shape.width),
+        )
+        # The file is what is proven, so it is measured anew each time it is made.
+        path = folder.path / "measured.jsonl"
+        path.unlink(missing_ok=True)
+        return measure_entries(self.device, path, [entry], self.measure, no_progress)[0]

@@ -16,8 +16,9 @@ from latency.measure import ensure_table
 from latency.plan import whole_networks
 from latency.reach import reachable_steps
 from latency.table import LatencyTable
+from nas.evaluators import GivesWeights
 from nas.export import ExportError
-from nas.handover import hand_over
+from nas.handover import Handover, LastStage
 from nas.loop import EvaluationError
 from nas.problem import Problem
 from nas.report.figures import draw_pareto
@@ -31,6 +32,7 @@ from nas.training.loop import DivergenceError
 from nas.trials import build_problem, opened_study, run_trials, write_trials
 from nas.units import format_latency
 from nas.winner import Finalist, NetworkClock, choose_winner
+from search_spaces import Architecture
 
 FAILURES = (
     ValueError,
@@ -115,7 +117,7 @@ def _hand_over_one(
     else:
         folder.remove("summary.json", "report.html")  # those of another winner
         winner = _measure_finalists(search, folder, finished, target_ms, terminal)
-        handover = hand_over(winner, search, folder, terminal)
+        handover = _finish(search, folder, winner.architecture, terminal)
         summary = build_summary(
             search,
             table,
@@ -130,6 +132,24 @@ def _hand_over_one(
     for line in summary_lines(summary, str(folder.path)):
         terminal.line(line)
     return summary
+
+
+def _finish(
+    search: Search, folder: Folder, architecture: Architecture, terminal: Terminal
+) -> Handover:
+    """Where the evaluator has weights of the winner, its training starts from them."""
+    settings, weights = search.settings, None
+    if isinstance(search.evaluator, GivesWeights):
+        with terminal.progress("taking the winner's weights over"):
+            weights = search.evaluator.weights(architecture)
+    stage = LastStage(
+        data=search.data,
+        device=search.device,
+        final=settings.final,
+        measure=settings.measure_networks,
+        seed=settings.seed,
+    )
+    return stage.hand_over(architecture, weights, folder, terminal)
 
 
 def _write_report(

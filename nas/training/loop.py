@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import nn
@@ -88,10 +89,12 @@ def train(
     seed: int,
     on_step: StepCallback,
     on_epoch: EpochCallback | None = None,
+    steps: int | None = None,
 ) -> None:
     """Train ``model`` in place on images of ``resolution`` pixels; deterministic for a seed.
 
-    ``on_epoch`` may evaluate the model; training goes on as if it had not.
+    ``on_epoch`` may evaluate the model; training goes on as if it had not. ``steps`` are batches,
+    instead of the epochs of the settings.
 
     Raises:
         DivergenceError: the loss became infinite or NaN.
@@ -99,7 +102,7 @@ def train(
     use_threads(settings.threads)
     generator = torch.Generator().manual_seed(seed)
     batch_size = min(settings.batch_size, len(data))
-    total = len(data) // batch_size * settings.epochs
+    total = steps or len(data) // batch_size * settings.epochs
     optimizer = build_optimizer(model.parameters(), settings)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: rate_factor(step, total, settings.warmup)
@@ -107,12 +110,13 @@ def train(
     # Depthwise layers train several times faster on a CPU with channels last.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
-    done = 0
-    for epoch in range(settings.epochs):
+    done = epoch = 0
+    while done < total:
         if epoch and on_epoch is not None:
             on_epoch(epoch)
             model.train()
-        for images, labels in data.batches(batch_size, resolution, generator):
+        batches = data.batches(batch_size, resolution, generator)
+        for images, labels in islice(batches, total - done):
             loss = functional.cross_entropy(
                 model(images), labels, label_smoothing=settings.label_smoothing
             )
@@ -127,6 +131,7 @@ def train(
             schedule.step()
             done += 1
             on_step(done, total)
+        epoch += 1
 
 
 @torch.inference_mode()
