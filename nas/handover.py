@@ -1,6 +1,5 @@
 """From a network to what a person takes home: trained, tested, exported, measured."""
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from nas.data import ImageData
 from nas.export import export_onnx
 from nas.run_folder import Folder
 from nas.training import TrainSettings, evaluate, train
+from nas.training.weights import save_weights
 from search_spaces import Architecture, build_model
 
 
@@ -79,10 +79,8 @@ class LastStage:
         with terminal.progress("exporting and measuring the winner"):
             content, difference = export_onnx(architecture, model, batch=self.measure.batch)
             entry = self._measure_file(content, architecture, folder)
-        saved = io.BytesIO()
-        torch.save(model.state_dict(), saved)
         folder.write("best.yaml", architecture.to_yaml().encode())
-        folder.write("best.pt", saved.getvalue())
+        save_weights(folder.path / "best.pt", model.state_dict())
         folder.write("best.onnx", content)
         return Handover(
             validation_accuracy=validated,

@@ -6,8 +6,19 @@ from omegaconf import OmegaConf
 
 
 def register_resolvers() -> None:
-    """``${joined:${target_latency}}``: ``8ms_15ms`` of a list, and a single value as it is."""
+    """Make them known.
+
+    - ``${joined:${target_latency}}``: ``8ms_15ms`` of a list, and a single value as it is;
+    - ``${last_part:${from},${seed}}``: of the first that is there, the last part of the path,
+      without ``.yaml``.
+    """
     OmegaConf.register_new_resolver("joined", _joined, replace=True)
+    OmegaConf.register_new_resolver("last_part", _last_part, replace=True)
+
+
+def _last_part(*paths: object) -> str:
+    given = next((str(path) for path in paths if path is not None), "")
+    return given.rstrip("/").rpartition("/")[2].removesuffix(".yaml").removesuffix(".yml")
 
 
 def _joined(value: object) -> str:

@@ -203,15 +203,8 @@ def _settings(config: DictConfig, plain: dict[str, Any], device: Device) -> Sear
         check_url(str(plain["storage"]))
     names = {field: str(plain[field]) for field in ("name", "study")}
     for field, name in names.items():
-        if not re.fullmatch(r"\w[\w.+-]*", name):
-            raise ValueError(
-                f"{field} must be letters, digits, '.', '_', '+' and '-' (it names a folder), but "
-                f"got {name!r}"
-            )
+        check_run_name(field, name)
     measure: MeasureSettings = build("measure", config.measure)
-    # A table holds for one device, precision, number of threads and batch: one file each.
-    kind = f"{device.name}-{measure.precision}-t{measure.threads}-b{measure.batch}"
-    table = plain["table"] or f"tables/{kind}.jsonl"
     return SearchSettings(
         **names,
         storage=plain["storage"],
@@ -223,10 +216,29 @@ def _settings(config: DictConfig, plain: dict[str, Any], device: Device) -> Sear
         seed=plain["seed"],
         handover=plain["handover"],
         driver_patience_s=plain["driver_patience_s"],
-        table=Path(str(table)),
+        table=table_path(plain["table"], device, measure),
         measure=measure,
         final=build("final", config.final),
     )
+
+
+def check_run_name(field: str, name: str) -> None:
+    """Refuse what cannot name a folder.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise ValueError(
+            f"{field} must be letters, digits, '.', '_', '+' and '-' (it names a folder), but "
+            f"got {name!r}"
+        )
+
+
+def table_path(given: object, device: Device, measure: MeasureSettings) -> Path:
+    """A table holds for one device, precision, number of threads and batch: one file each."""
+    kind = f"{device.name}-{measure.precision}-t{measure.threads}-b{measure.batch}"
+    return Path(str(given or f"tables/{kind}.jsonl"))
 
 
 def _several(value: Any) -> list[Any]:

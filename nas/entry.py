@@ -1,0 +1,35 @@
+"""What the entry points share: Hydra's errors in one line, and a clean end when interrupted."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from hydra.errors import HydraException
+
+from nas.resolvers import register_resolvers
+
+CONFIG_FOLDER = str(Path(__file__).resolve().parents[1] / "conf")
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+def run_entry(hydra_main: Callable[[], None]) -> None:
+    """Run a function that Hydra has decorated; may end the process."""
+    register_resolvers()
+    # With this set Hydra raises what it would else print over many lines.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    # Threads of torch that wait by spinning stop each other when something else needs a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        hydra_main()
+    except HydraException as error:
+        message, _, _ = str(error).partition("Config search path:")
+        print("error:", " ".join(message.split()), file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where it was", file=sys.stderr)
+        # Where the interrupt struck while an extension was running Python code, as imports do,
+        # CPython forgets that it was handled, and would die of the signal on its way out.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)

@@ -1,0 +1,174 @@
+"""NetAdapt's loop (Yang et al., 2018, algorithm 1): propose, fine-tune, choose, until it is met."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from latency.table import LatencyTable
+from nas.evaluation import Steps
+from nas.executors import Died, Event, Executor, Failed, Finished, Retried, Told
+from nas.training.loop import DivergenceError
+from netadapt.choice import Scored, best_proposal
+from netadapt.journal import State, StepFolder
+from netadapt.proposals import Proposal, ProposalSettings, propose
+from netadapt.tuning import Task, Tuning, tune
+from search_spaces.architecture import Architecture
+
+MeasureProposals = Callable[[Architecture, float], LatencyTable]
+"""(network, δ in ms) → a table with every block that its proposals need."""
+
+
+class Observer(Protocol):
+    """Hears how a run goes."""
+
+    def tuning(self, step: int, done: float, proposals: int) -> None:
+        """So many of a step's proposals are fine-tuned."""
+        ...
+
+    def chosen(self, step: int, change: str, before: State, now: State) -> None:
+        """A step has ended."""
+        ...
+
+    def note(self, text: str) -> None:
+        """A line for a person."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetAdaptLoop:
+    """Makes a network faster, step by step; what ``folder`` holds of an earlier run is taken over.
+
+    Attributes:
+        delta_ms: δ of the first step; each later one has ``decay`` times the one before.
+        measure_proposals: completes the table before a step.
+        clock: a network's latency in milliseconds, measured end to end.
+    """
+
+    folder: Path
+    tuning: Tuning
+    proposals: ProposalSettings
+    delta_ms: float
+    decay: float
+    measure_proposals: MeasureProposals
+    clock: Callable[[Architecture], float]
+    executor: Executor
+    observer: Observer
+
+    def run(self, start: State, target_ms: float) -> State:
+        """Go on until a network measures within the target; returns it.
+
+        Raises:
+            ValueError: no proposal is left, and the target is not met.
+        """
+        state, number = start, 0
+        while state.measured_ms > target_ms:
+            number += 1
+            files = StepFolder(self.folder, number)
+            state = files.chosen() or self._step(files, state, target_ms)
+        return state
+
+    def _step(self, files: StepFolder, state: State, target_ms: float) -> State:
+        proposals = self._propose(files, state, target_ms)
+        self._tune(files, state, proposals)
+        scored = [
+            Scored(number=number, accuracy=found["accuracy"], saved_ms=proposal.saved_ms)
+            for number, proposal in enumerate(proposals)
+            if (found := files.result(number)) is not None and "accuracy" in found
+        ]
+        if not scored:
+            raise ValueError(
+                f"none of the {len(proposals)} proposals of step {files.number} could be "
+                f"fine-tuned; {files.path} says why. Lower tune.learning_rate, or give another "
+                "name=…"
+            )
+        best = best_proposal(scored, state.accuracy)
+        proposal = proposals[best.number]
+        chosen = State(
+            architecture=proposal.architecture,
+            weights=files.answer(best.number).with_suffix(".pt"),
+            accuracy=best.accuracy,
+            predicted_ms=proposal.latency_ms,
+            measured_ms=self.clock(proposal.architecture),
+        )
+        files.choose(chosen, proposal.change, len(proposals))
+        self.observer.chosen(files.number, proposal.change, state, chosen)
+        return chosen
+
+    def _propose(self, files: StepFolder, state: State, target_ms: float) -> list[Proposal]:
+        proposals = files.proposals()
+        if proposals is None:
+            delta_ms = self.delta_ms * self.decay ** (files.number - 1)
+            table = self.measure_proposals(state.architecture, delta_ms)
+            proposals = list(propose(state.architecture, table, delta_ms, self.proposals))
+            files.propose(proposals)
+        if not proposals:
+            raise ValueError(
+                f"target_latency cannot be reached: after {files.number - 1} steps the network "
+                f"takes {state.measured_ms:.2f} ms, the target is {target_ms:.2f} ms, and nothing "
+                "is left that saves enough; allow a higher target_latency, a lower delta, a "
+                "smaller divisor, or more kinds"
+            )
+        return proposals
+
+    def _tune(self, files: StepFolder, state: State, proposals: list[Proposal]) -> None:
+        """Fine-tune the proposals that have no result yet."""
+        todo = [number for number in range(len(proposals)) if files.result(number) is None]
+        waiting, running = iter(todo), 0
+        shares: dict[str, float] = {}
+        done = len(proposals) - len(todo)
+        while True:
+            while running < self.executor.workers and (number := next(waiting, None)) is not None:
+                self.executor.submit(
+                    str(number), self._call(files, state, proposals[number], number)
+                )
+                running += 1
+            if not running:
+                return
+            for event in self.executor.wait():
+                ended = self._handle(files, event, shares)
+                running, done = running - ended, done + ended
+                self.observer.tuning(files.number, done + sum(shares.values()), len(proposals))
+
+    def _call(
+        self, files: StepFolder, state: State, proposal: Proposal, number: int
+    ) -> Callable[..., float]:
+        task = Task(
+            old=state.architecture,
+            weights=state.weights.absolute(),
+            new=proposal.architecture,
+            sources=proposal.sources,
+            answer=files.answer(number).absolute(),
+        )
+        return partial(tune, self.tuning, task)
+
+    def _handle(self, files: StepFolder, event: Event, shares: dict[str, float]) -> bool:
+        """Whether the task has ended."""
+        match event:
+            case Told(message=Steps(done, total)):
+                shares[event.key] = done / total
+                return False
+            case Retried(reason=reason):
+                self.observer.note(f"proposal {event.key} is fine-tuned again: {reason}")
+                return False
+            case Finished():
+                pass
+            case Died(reason=reason):
+                files.set_infeasible(int(event.key), reason)
+            case Failed(error=DivergenceError() as error):
+                files.set_infeasible(int(event.key), str(error))
+            case Failed(error=error):
+                raise error
+            case _:
+                raise AssertionError(event)
+        shares.pop(event.key, None)
+        return True
+
+
+def states(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(change, figures) of each step that has ended, in order."""
+    number = 1
+    while (saved := StepFolder(folder, number).read_json("chosen.json")) is not None:
+        yield saved["change"], saved
+        number += 1

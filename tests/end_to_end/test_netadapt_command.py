@@ -1,0 +1,94 @@
+"""``python -m netadapt.run``: a small network, shaved; killed and started again; bad input."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from search_spaces import Architecture
+
+
+@pytest.fixture
+def netadapt_command(tmp_path: Path):
+    """``netadapt_command("steps=2")`` → the arguments of a small run in ``tmp_path``."""
+
+    def command(*overrides: str) -> list[str]:
+        return [
+            sys.executable, "-m", "netadapt.run", "seed=mobilenet_v3_small", "name=run",
+            "resolution=32", "target_latency=93%", "delta=0.02", "divisor=16", "steps=1",
+            "kinds=[expansion]", "pretrain.epochs=1", "final.epochs=1",
+            f"runs={tmp_path}/runs", f"table={tmp_path}/table.jsonl", *overrides,
+        ]  # fmt: skip
+
+    return command
+
+
+def test_a_killed_run_goes_on_at_the_proposal_where_it_was(
+    tmp_path: Path, netadapt_command, run_command, environment: dict[str, str]
+) -> None:
+    run = tmp_path / "runs" / "run"
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            netadapt_command(), env=environment, stdout=log, stderr=log, cwd=tmp_path
+        )
+        deadline = time.monotonic() + 240
+        while len(list(run.glob("steps/*/[0-9]*.json"))) < 3:
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    before = {path: path.stat().st_mtime_ns for path in run.glob("steps/*/[0-9]*.json")}
+
+    done = run_command(netadapt_command())
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["latency"]["target_ms"] == pytest.approx(0.93 * summary["latency"]["seed_ms"])
+    best = Architecture.from_yaml((run / "best.yaml").read_text())
+    assert summary["network"]["best"]["madds"] < summary["network"]["seed"]["madds"]
+    session = ort.InferenceSession(run / "best.onnx", providers=["CPUExecutionProvider"])
+    shape = (1, best.image_channels, 32, 32)
+    images = np.zeros(shape, dtype=np.float32)
+    (logits,) = session.run(None, {session.get_inputs()[0].name: images})
+    assert logits.shape == (1, 10)
+    rows = (run / "trajectory.csv").read_text().splitlines()
+    assert len(rows) == 2 + len(summary["steps"])
+    assert (run / "figures" / "trajectory.png").exists()
+
+    again = run_command(netadapt_command())
+    assert again.returncode == 0
+    assert "files      " in again.stdout
+    assert "step 1:" not in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("delta=-0.01", ("delta must be a number in 1e-06..0.5", "-0.01")),
+        ("seed=mnasnet_a9", ("seed must be a file.yaml or one of", "'mnasnet_a9'")),
+        ("kinds=[width]", ("kinds must be among expansion, bottleneck", "'width'")),
+        ("keep=all", ("keep must be among largest_norm, first", "'all'")),
+        ("target_latency=120%", ("below 100%", "'120%'")),
+        ("target_latency=10s", ("target_latency=10s is met by the seed", "give a lower one")),
+        ("from=runs/none", ("from=runs/none holds no best.yaml",)),
+        ("weights=none.pt", ("none.pt cannot be read",)),
+    ],
+)
+def test_bad_input_is_answered_in_one_line(
+    tmp_path: Path, netadapt_command, run_command, override: str, words: tuple[str, ...]
+) -> None:
+    done = run_command(netadapt_command(override))
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    errors = done.stderr.strip()
+    assert errors.startswith("error: ")
+    assert "\n" not in errors
+    for word in words:
+        assert word in errors, errors
+    assert not (tmp_path / "runs" / "run").exists()

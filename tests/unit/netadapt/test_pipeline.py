@@ -1,0 +1,221 @@
+"""Targets, splits and weights of a run; and its loop, with an executor that trains nothing."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from latency.reach import Step
+from latency.table import LatencyTable
+from nas.data import Split
+from nas.executors import Channel, ThreadExecutor
+from nas.training import TrainSettings
+from nas.training.loop import DivergenceError
+from nas.training.weights import load_weights, save_weights
+from netadapt import loop as loop_module
+from netadapt.journal import State, StepFolder
+from netadapt.loop import NetAdaptLoop, states
+from netadapt.pipeline import target_of
+from netadapt.proposals import ProposalSettings, steps_to_propose
+from netadapt.tuning import Task, Tuning, hold_out
+from netadapt.weight_transfer import Keep
+from search_spaces import Architecture, load_seed
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"), [("80%", 8.0), ("7.5ms", 7.5), ("500us", 0.5), ("99.5%", 9.95)]
+)
+def test_a_target_is_a_latency_or_a_share_of_the_seeds(target: str, expected: float) -> None:
+    assert target_of(target, 10.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("100%", r"above 0% and below 100% .* '100%'"),
+        ("-5%", r"above 0% and below 100%"),
+        ("much%", r"above 0% and below 100%"),
+        ("10ms", r"target_latency=10ms is met by the seed, which takes 10\.00 ms"),
+        ("12ms", r"is met by the seed"),
+        ("8", r"has no unit"),
+    ],
+)
+def test_a_target_that_cannot_be_is_refused(target: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        target_of(target, 10.0)
+
+
+def test_images_are_kept_apart_with_equal_class_shares() -> None:
+    labels = torch.arange(100) % 4
+    split = Split(images=torch.arange(100.0).view(100, 1, 1, 1), labels=labels)
+    used, kept = hold_out(split, 0.2, seed=1)
+    assert (len(used), len(kept)) == (80, 20)
+    assert Counter(kept.labels.tolist()) == {0: 5, 1: 5, 2: 5, 3: 5}
+    both = torch.cat([used.images, kept.images]).flatten()
+    assert sorted(both.tolist()) == list(range(100))
+    again, _ = hold_out(split, 0.2, seed=1)
+    assert torch.equal(again.images, used.images)
+    with pytest.raises(ValueError, match=r"proposal_share=0\.2 leaves a class without images"):
+        hold_out(Split(images=split.images[:5], labels=torch.arange(5)), 0.2, seed=1)
+
+
+def test_weights_are_read_back_and_nothing_else_is(tmp_path: Path) -> None:
+    path = save_weights(tmp_path / "a.pt", {"one": torch.ones(2)})
+    assert torch.equal(load_weights(path)["one"], torch.ones(2))
+    torch.save([1, 2], tmp_path / "list.pt")
+    torch.save({"a": {"b": torch.ones(1)}}, tmp_path / "nested.pt")
+    (tmp_path / "text.pt").write_text("no weights")
+    torch.save(Path("/"), tmp_path / "object.pt")
+    for name, message in (
+        ("list", "must hold a state_dict"),
+        ("nested", "must hold a state_dict"),
+        ("text", "holds no weights that torch can read safely"),
+        ("object", "holds no weights that torch can read safely"),
+        ("none", "cannot be read: No such file"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_weights(tmp_path / f"{name}.pt")
+
+
+class Heard:
+    """Notes what an observer is told."""
+
+    def __init__(self) -> None:
+        self.changes: list[str] = []
+
+    def tuning(self, step: int, done: float, proposals: int) -> None:
+        assert 0 <= done <= proposals
+
+    def chosen(self, step: int, change: str, before: State, now: State) -> None:
+        assert now.predicted_ms < before.predicted_ms
+        self.changes.append(change)
+
+    def note(self, text: str) -> None:
+        raise AssertionError(text)
+
+
+@pytest.fixture
+def seed() -> Architecture:
+    return load_seed("mobilenet_v3_small", resolution=32).with_num_classes(10)
+
+
+@pytest.fixture
+def run_loop(
+    tmp_path: Path,
+    seed: Architecture,
+    table_of: Callable[[list[Step]], LatencyTable],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Any]:
+    """``run_loop(tune, share)``: the tuned accuracies come from ``tune(task)``."""
+    tuning = Tuning(
+        data="{}",
+        share=0.2,
+        steps=1,
+        train=TrainSettings(epochs=1),
+        resolution=32,
+        keep=Keep.LARGEST_NORM,
+        seed=0,
+    )
+
+    def run(tune: Callable[[Task], float], share: float = 0.9) -> tuple[State, Heard]:
+        def task(_: Tuning, task: Task, channel: Channel) -> float:
+            accuracy = tune(task)
+            save_weights(task.answer.with_suffix(".pt"), {})
+            task.answer.write_text(json.dumps({"accuracy": accuracy}))
+            return accuracy
+
+        monkeypatch.setattr(loop_module, "tune", task)
+        tables: dict[Architecture, LatencyTable] = {}
+
+        def measured(network: Architecture, delta_ms: float) -> LatencyTable:
+            return tables.setdefault(network, table_of(steps_to_propose(network)))
+
+        def clock(network: Architecture) -> float:
+            return measured(network, 0.0).network_latency_ms(network)
+
+        heard, start_ms = Heard(), clock(seed)
+        executor = ThreadExecutor(2)
+        loop = NetAdaptLoop(
+            folder=tmp_path,
+            tuning=tuning,
+            proposals=ProposalSettings(),
+            delta_ms=0.02 * start_ms,
+            decay=1.0,
+            measure_proposals=measured,
+            clock=clock,
+            executor=executor,
+            observer=heard,
+        )
+        start = State(
+            architecture=seed,
+            weights=tmp_path / "seed.pt",
+            accuracy=0.9,
+            predicted_ms=start_ms,
+            measured_ms=start_ms,
+        )
+        try:
+            return loop.run(start, share * start_ms), heard
+        finally:
+            executor.close()
+
+    return run
+
+
+def test_it_shaves_until_the_clock_says_so_and_goes_on_where_it_was(
+    run_loop: Callable[..., Any], tmp_path: Path, seed: Architecture
+) -> None:
+    tuned: list[Path] = []
+
+    def tune(task: Task) -> float:
+        tuned.append(task.answer)
+        if len(tuned) == 25:
+            raise KeyError("killed")
+        return 0.9 - 1e-4 * (int(task.answer.stem) % 7)
+
+    with pytest.raises(KeyError):
+        run_loop(tune, 0.8)
+    ended = set(tmp_path.glob("steps/*/[0-9]*.json"))
+    end, heard = run_loop(tune, 0.8)
+    assert ended
+    assert not [path for path in tuned[25:] if path in ended]
+    steps = list(states(tmp_path))
+    assert [change for change, _ in steps][-len(heard.changes) :] == heard.changes
+    assert Architecture.from_yaml(steps[-1][1]["architecture"]) == end.architecture
+    assert end.weights.exists()
+    again, heard = run_loop(lambda task: pytest.fail("nothing is left to do"), 0.8)
+    assert (again, heard.changes) == (end, [])
+    for number in range(1, len(steps) + 1):
+        assert len(list(StepFolder(tmp_path, number).path.glob("*.pt"))) == 1
+
+
+def test_proposals_that_cannot_be_trained_are_infeasible(
+    run_loop: Callable[..., Any], tmp_path: Path
+) -> None:
+    def tune(task: Task) -> float:
+        if int(task.answer.stem) % 2 == 0:
+            raise DivergenceError("the loss is nan")
+        return 0.9
+
+    end, heard = run_loop(tune, 0.97)
+    assert heard.changes
+    found = StepFolder(tmp_path, 1)
+    assert found.result(0) == {"infeasible": "the loss is nan"}
+    assert found.result(1) == {"accuracy": 0.9}
+    assert int(end.weights.stem) % 2 == 1
+
+
+def test_where_nothing_can_be_trained_it_ends(run_loop: Callable[..., Any]) -> None:
+    def tune(task: Task) -> float:
+        raise DivergenceError("the loss is nan")
+
+    with pytest.raises(ValueError, match=r"none of the \d+ proposals of step 1 could be"):
+        run_loop(tune)
+
+
+def test_a_target_that_no_network_reaches_ends_it(run_loop: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"cannot be reached: after \d+ steps"):
+        run_loop(lambda task: 0.9, 0.05)
