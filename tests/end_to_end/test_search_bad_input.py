@@ -33,7 +33,6 @@ def _refused(done, *words: str) -> None:
         ("evaluator.settings.learning_rate=-1", ("learning_rate", "-1")),
         ("reward.beta=2", ("reward.beta", "2")),
         ("storage=mysql://db/s", ("storage must be sqlite:///FILE", "mysql://db/s")),
-        ("evaluator=table", ("evaluator.file is missing", "evaluator.file=…")),
         ("pruner._target_=optuna.pruners.Nope", ("pruner", "optuna.pruners.Nope")),
     ],
 )
