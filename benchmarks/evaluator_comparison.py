@@ -27,9 +27,10 @@ from hydra import compose, initialize_config_dir
 from benchmarks.environment import append_row, environment_columns
 from benchmarks.search_efficiency import CONF, sampler_recipe
 from benchmarks.search_problems import madds_table
+from benchmarks.supernet_experiment import Silent
 from latency.console import Terminal
 from latency.options import make_parser, run_command
-from latency.plan import Progress, no_progress
+from latency.plan import no_progress
 from latency.table import LatencyTable
 from nas.data import ImageData
 from nas.evaluators import Evaluator, NeedsPreparation
@@ -84,15 +85,6 @@ class Found:
     reward: float
 
 
-class _Silent:
-    wants_accuracy = False
-
-    def __init__(self, on_step: Progress = no_progress) -> None:
-        self.step = on_step
-
-    def accuracy(self, epoch: int, accuracy: float) -> None: ...
-
-
 def make_evaluator(name: str, settings: Settings, seed: int, folder: Path) -> Evaluator:
     """As ``conf/evaluator`` has it."""
     overrides = [f"evaluator={name}", "target_latency=1ms", "name=x"]
@@ -121,13 +113,13 @@ def search(
         evaluator = make_evaluator(name, settings, seed, Path(folder))
         if isinstance(evaluator, NeedsPreparation):
             with terminal.progress("training the supernet") as update:
-                evaluator.prepare(_Silent(update))
+                evaluator.prepare(Silent(update))
         prepared = time.perf_counter()
         with terminal.progress(f"searching with {name}") as update:
             while goes_on(len(trials), time.perf_counter() - begun):
                 trial = study.ask(dict(distributions(settings.space)))
                 network = settings.space.build(trial.params)
-                accuracy = evaluator.evaluate(network, trial.params, _Silent()).accuracy
+                accuracy = evaluator.evaluate(network, trial.params, Silent()).accuracy
                 latency_ms = float(problem.latency_ms(problem.row(trial.params))[0])
                 reward = float(problem.objective(accuracy, latency_ms)[0])
                 figures = {"accuracy": accuracy, "latency_ms": latency_ms, "reward": reward}

@@ -40,7 +40,9 @@ class Experiment:
         return [self.space.choices_at(row) for row in rows]
 
 
-class _Silent:
+class Silent:
+    """A monitor that wants nothing."""
+
     wants_accuracy = False
 
     def __init__(self, on_step: Progress = no_progress) -> None:
@@ -62,11 +64,11 @@ def measure(experiment: Experiment, folder: Path, terminal: Terminal) -> Accurac
         settings=experiment.supernet,
     )
     with terminal.progress("training the supernet") as update:
-        evaluator.prepare(_Silent(update))
+        evaluator.prepare(Silent(update))
     scores = []
     with terminal.progress("scoring networks with the supernet") as update:
         for network, each in zip(networks, choices, strict=True):
-            scores.append(evaluator.evaluate(network, each, _Silent()).accuracy)
+            scores.append(evaluator.evaluate(network, each, Silent()).accuracy)
             update(len(scores), len(networks))
     return Accuracies(
         alone=_train_alone(experiment, folder / "alone.csv", terminal),
@@ -92,7 +94,7 @@ def _train_alone(experiment: Experiment, path: Path, terminal: Terminal) -> Floa
                 settings=experiment.alone,
             )
             network = experiment.space.build(choices[number])
-            accuracy = evaluator.evaluate(network, choices[number], _Silent()).accuracy
+            accuracy = evaluator.evaluate(network, choices[number], Silent()).accuracy
             known[number, seed] = accuracy
             file.write(f"{number},{seed},{accuracy!r}\n")
             file.flush()

@@ -1,6 +1,7 @@
 """What the entry points share: Hydra's errors in one line, and a clean end when interrupted."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ USER_ERROR, INTERRUPTED = 2, 130
 def run_entry(hydra_main: Callable[[], None]) -> None:
     """Run a function that Hydra has decorated; may end the process."""
     register_resolvers()
+    # Hydra refuses +key= for a key that its config has, and this one must work both ways.
+    sys.argv[1:] = [re.sub(r"^\+(?=target_latency=)", "++", argument) for argument in sys.argv[1:]]
     # With this set Hydra raises what it would else print over many lines.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # Threads of torch that wait by spinning stop each other when something else needs a core.

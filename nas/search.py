@@ -1,7 +1,6 @@
 """``python -m nas.search target_latency=15ms``: find the network that fits a device."""
 
 import os
-import re
 import shlex
 import sys
 
@@ -18,8 +17,6 @@ _failed_in_sweep: list[str] = []
 
 def main() -> None:
     """The command. Exit code 0: done; 2: the input cannot be used; 130: stopped by the user."""
-    # Hydra refuses +key= for a key that its config has, and this one must work both ways.
-    sys.argv[1:] = [re.sub(r"^\+(?=target_latency=)", "++", argument) for argument in sys.argv[1:]]
     run_entry(_hydra_main)
     if _failed_in_sweep:
         sys.exit(USER_ERROR)

@@ -8,6 +8,11 @@ from nas.checks import check_range
 from nas.training import TrainSettings
 
 
+def for_networks(measure: MeasureSettings) -> MeasureSettings:
+    """The same with the effort that a single figure of a report deserves."""
+    return replace(measure, runs=12, min_rounds=8, max_rounds=16)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
     """Everything about a search that is not itself an object (space, evaluator, sampler, …).
@@ -44,8 +49,8 @@ class SearchSettings:
 
     @property
     def measure_networks(self) -> MeasureSettings:
-        """``measure`` with the effort that a single figure of a report deserves."""
-        return replace(self.measure, runs=12, min_rounds=8, max_rounds=16)
+        """``measure`` for whole networks."""
+        return for_networks(self.measure)
 
     def __post_init__(self) -> None:
         for field, low, high in (

@@ -11,7 +11,7 @@ from nas.evaluation import Steps
 from nas.executors import Died, Event, Executor, Failed, Finished, Retried, Told
 from nas.training.loop import DivergenceError
 from netadapt.choice import Scored, best_proposal
-from netadapt.journal import State, StepFolder
+from netadapt.journal import CHOSEN, State, StepFolder
 from netadapt.proposals import Proposal, ProposalSettings, propose
 from netadapt.tuning import Task, Tuning, tune
 from search_spaces.architecture import Architecture
@@ -169,6 +169,6 @@ class NetAdaptLoop:
 def states(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(change, figures) of each step that has ended, in order."""
     number = 1
-    while (saved := StepFolder(folder, number).read_json("chosen.json")) is not None:
+    while (saved := StepFolder(folder, number).read_json(CHOSEN)) is not None:
         yield saved["change"], saved
         number += 1

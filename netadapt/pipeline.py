@@ -15,7 +15,6 @@ from latency.context import walk_in_context
 from latency.measure import ensure_table
 from latency.table import LatencyTable
 from nas.handover import LastStage
-from nas.pipeline import FAILURES as SEARCH_FAILURES
 from nas.run_folder import RunFolder
 from nas.training import train
 from nas.training.weights import load_weights, save_weights
@@ -29,7 +28,6 @@ from netadapt.setup import NetAdaptRun
 from netadapt.tuning import compare, parts_of
 from search_spaces import Architecture, build_model
 
-FAILURES = SEARCH_FAILURES
 MAY_CHANGE_ON_RESUME = frozenset({"executor", "final"})
 _AHEAD = 4
 """Changes of a place that are measured at once, where the table lacks what a step needs."""
@@ -39,7 +37,7 @@ def run_netadapt(run: NetAdaptRun, terminal: Terminal) -> dict[str, Any]:
     """Shave the seed until it meets the target, and hand it over; returns the summary.
 
     Raises:
-        any of ``FAILURES``: with a message for the person who gave the command.
+        any of ``nas.pipeline.FAILURES``: with a message for the person who gave the command.
         KeyboardInterrupt: stopped; the same command goes on.
     """
     folder = RunFolder(run.folder, run.config, MAY_CHANGE_ON_RESUME)
@@ -94,8 +92,10 @@ class _Clock:
         return self._clock(architecture).median_ms
 
 
-def _measure(run: NetAdaptRun, steps: Any, terminal: Terminal) -> LatencyTable:
+def _measure(run: NetAdaptRun, terminal: Terminal) -> LatencyTable:
+    """The table with every block that proposals of the seed could need."""
     settings = run.settings
+    steps = steps_to_propose(run.seed, settings.proposals)
     with terminal.progress(f"measuring blocks on this device ({settings.table})") as update:
         return ensure_table(
             run.device, settings.table, steps, {}, settings.measure, update, terminal.line
@@ -111,7 +111,7 @@ def _start(
         with terminal.progress("measuring the seed end to end"):
             seed_ms = clock(run.seed)
         target_ms = target_of(run.settings.target, seed_ms)
-        table = _measure(run, steps_to_propose(run.seed, run.settings.proposals), terminal)
+        table = _measure(run, terminal)
         known = {
             "accuracy": _train_seed(run, folder, terminal),
             "predicted_ms": table.network_latency_ms(run.seed),
@@ -130,7 +130,9 @@ def _train_seed(run: NetAdaptRun, folder: RunFolder, terminal: Terminal) -> floa
     used, kept = parts_of(run.tuning)
     torch.manual_seed(settings.random_seed)
     model = build_model(run.seed)
-    if not path.exists():
+    if path.exists():
+        model.load_state_dict(load_weights(path))
+    else:
         if run.weights is not None:
             _load(model, run, terminal)
         else:
@@ -144,7 +146,6 @@ def _train_seed(run: NetAdaptRun, folder: RunFolder, terminal: Terminal) -> floa
                     on_step=update,
                 )
         save_weights(path, model.state_dict())
-    model.load_state_dict(load_weights(path))
     return compare(model, kept, settings.proxy_resolution)
 
 

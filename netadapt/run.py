@@ -1,7 +1,6 @@
 """``python -m netadapt.run seed=mnasnet_a1``: shave a network until it meets a latency."""
 
 import os
-import re
 import shlex
 import sys
 
@@ -14,8 +13,6 @@ from nas.entry import CONFIG_FOLDER, USER_ERROR, run_entry
 
 def main() -> None:
     """The command. Exit code 0: done; 2: the input cannot be used; 130: stopped by the user."""
-    # Hydra refuses +key= for a key that its config has, and this one must work both ways.
-    sys.argv[1:] = [re.sub(r"^\+(?=target_latency=)", "++", argument) for argument in sys.argv[1:]]
     run_entry(_hydra_main)
 
 
@@ -24,7 +21,8 @@ def _hydra_main(config: DictConfig) -> None:
     terminal = Terminal()
     terminal.line("chronas: loading")
     with terminal.progress("loading"):
-        from netadapt.pipeline import FAILURES, run_netadapt
+        from nas.pipeline import FAILURES
+        from netadapt.pipeline import run_netadapt
         from netadapt.setup import build_run
     try:
         command = shlex.join(["python", "-m", "netadapt.run", *sys.argv[1:]])

@@ -1,10 +1,11 @@
 """The settings of a NetAdapt run as plain values."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from latency.plan import MeasureSettings
 from nas.checks import check_range
+from nas.settings import for_networks
 from nas.training import TrainSettings
 from netadapt.proposals import ProposalSettings
 from netadapt.weight_transfer import Keep
@@ -59,5 +60,5 @@ class NetAdaptSettings:
 
     @property
     def measure_networks(self) -> MeasureSettings:
-        """``measure`` with the effort that a single figure of a report deserves."""
-        return replace(self.measure, runs=12, min_rounds=8, max_rounds=16)
+        """``measure`` for whole networks."""
+        return for_networks(self.measure)
