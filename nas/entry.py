@@ -2,12 +2,15 @@
 
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.errors import HydraException
 
+from latency.console import Terminal
 from nas.resolvers import register_resolvers
 
 CONFIG_FOLDER = str(Path(__file__).resolve().parents[1] / "conf")
@@ -36,3 +39,36 @@ def run_entry(hydra_main: Callable[[], None]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(INTERRUPTED)
+
+
+@contextmanager
+def loading(terminal: Terminal) -> Iterator[None]:
+    """While modules are imported, with a sign of life: an interrupt stops the process for certain.
+
+    Some modules swallow whatever is raised while they are imported, an interrupt too, and the
+    command would go on as if nobody had stopped it.
+
+    Raises:
+        KeyboardInterrupt: stopped.
+    """
+    struck = False
+
+    def strike(number: int, frame: object) -> None:
+        nonlocal struck
+        struck = True
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # ignored where run in the background
+        signal.signal(signal.SIGINT, strike)
+    try:
+        with terminal.progress("loading"):
+            yield
+    except BaseException:
+        if struck:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if struck:
+        raise KeyboardInterrupt

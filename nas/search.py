@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from latency.console import Terminal
-from nas.entry import CONFIG_FOLDER, USER_ERROR, run_entry
+from nas.entry import CONFIG_FOLDER, USER_ERROR, loading, run_entry
 
 _failed_in_sweep: list[str] = []
 
@@ -26,7 +26,7 @@ def main() -> None:
 def _hydra_main(config: DictConfig) -> None:
     terminal = Terminal()
     terminal.line("chronas: loading")
-    with terminal.progress("loading"):
+    with loading(terminal):
         from nas.pipeline import FAILURES, run_search
         from nas.setup import build_search
     try:

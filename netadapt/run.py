@@ -8,7 +8,7 @@ import hydra
 from omegaconf import DictConfig
 
 from latency.console import Terminal
-from nas.entry import CONFIG_FOLDER, USER_ERROR, run_entry
+from nas.entry import CONFIG_FOLDER, USER_ERROR, loading, run_entry
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
 def _hydra_main(config: DictConfig) -> None:
     terminal = Terminal()
     terminal.line("chronas: loading")
-    with terminal.progress("loading"):
+    with loading(terminal):
         from nas.pipeline import FAILURES
         from netadapt.pipeline import run_netadapt
         from netadapt.setup import build_run
