@@ -53,7 +53,7 @@ def loading(terminal: Terminal) -> Iterator[None]:
     """
     struck = False
 
-    def strike(number: int, frame: object) -> None:
+    def strike(*_: object) -> None:
         nonlocal struck
         struck = True
         raise KeyboardInterrupt
