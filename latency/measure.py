@@ -41,6 +41,9 @@ def ensure_table(
 ) -> LatencyTable:
     """The table at ``path``, with an entry for every block and network; missing ones are measured.
 
+    Where the table holds some of them, these keep the missing ones company (``profile.py``): few
+    entries by themselves would be measured under other conditions than the others were.
+
     Args:
         steps: blocks in their places.
         networks: whole networks, and what each is measured for.
@@ -53,14 +56,30 @@ def ensure_table(
     """
     builders = entry_builders(steps, networks, settings)
     held = load_checked(device, path, settings) if has_header(path) else None
-    if held is not None and all(
-        key in held and held.entry(key).rounds >= settings.min_rounds for key in builders
-    ):
-        if warn is not None and (text := _speed_warning(device, held, builders, settings)):
-            warn(text)
-        return held
+    if held is not None:
+        known = [key for key in builders if _is_measured(held, key, settings)]
+        if len(known) == len(builders):
+            if warn is not None and (text := _speed_warning(device, held, builders, settings)):
+                warn(text)
+            return held
+        for key in _some_blocks(held, known):
+            builders[key] = partial(_as_company, builders[key])
     run_plan(device, path, list(builders.values()), settings, on_progress)
     return load_checked(device, path, settings)
+
+
+def _is_measured(table: LatencyTable, key: str, settings: MeasureSettings) -> bool:
+    return key in table and table.entry(key).rounds >= settings.min_rounds
+
+
+def _some_blocks(table: LatencyTable, keys: Sequence[str]) -> list[str]:
+    """As many as a sitting has, at random; whole networks are left out."""
+    blocks = [key for key in keys if not table.entry(key).parts]
+    return random.Random(0).sample(blocks, min(SITTING, len(blocks)))  # noqa: S311
+
+
+def _as_company(build: Callable[[], PlanEntry]) -> PlanEntry:
+    return replace(build(), company=True)
 
 
 def measure_entries(
@@ -119,8 +138,7 @@ def _speed_warning(
     settings: MeasureSettings,
 ) -> str | None:
     """What to tell a person whose machine is not as fast as the table says."""
-    blocks = [key for key in builders if not table.entry(key).parts]
-    keys = random.Random(0).sample(blocks, min(SITTING, len(blocks)))  # noqa: S311
+    keys = _some_blocks(table, list(builders))
     once = replace(settings, min_rounds=1, max_rounds=1)
     with tempfile.TemporaryDirectory(prefix="chronas-") as folder:
         path = Path(folder) / "probe.jsonl"

@@ -153,6 +153,7 @@ class PlanEntry:
         kind: entries of a kind take turns one after another.
         trace: whether to time every node of it as well, in a single visit.
         alone: whether its runs follow each other instead of runs of the reference network.
+        company: whether the table holds it, and it only fills sittings of others that are few.
     """
 
     key: str
@@ -165,6 +166,7 @@ class PlanEntry:
     kind: str = ""
     trace: bool = False
     alone: bool = False
+    company: bool = False
 
 
 def block_entry(
@@ -355,7 +357,16 @@ def write_plan(
 def _store(archive: zipfile.ZipFile, name: str, entry: PlanEntry) -> dict[str, object]:
     archive.writestr(name, entry.graph)
     line: dict[str, object] = {"key": entry.key, "graph": name, "input_shape": entry.input_shape}
-    for name in ("weights_bytes", "parts", "boundaries", "role", "kind", "trace", "alone"):
+    for name in (
+        "weights_bytes",
+        "parts",
+        "boundaries",
+        "role",
+        "kind",
+        "trace",
+        "alone",
+        "company",
+    ):
         if value := getattr(entry, name):
             line[name] = value
     return line

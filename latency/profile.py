@@ -192,13 +192,15 @@ class Rounds:
 
     A round visits, in random order, every entry that has fewer than ``min_rounds`` visits, or whose
     visits do not agree well enough yet and are fewer than ``max_rounds``. An entry that is to be
-    traced is visited until its nodes have been timed.
+    traced is visited until its nodes have been timed. Company is never visited for its own sake: it
+    fills sittings that are small.
     """
 
     def __init__(self, plan: "Plan", records: Iterable[dict[str, Any]]) -> None:
         self._plan = plan
         self._keys = {entry["key"] for entry in plan.entries}
         self._traced = {entry["key"] for entry in plan.entries if entry.get("trace")}
+        self._company = [entry for entry in plan.entries if entry.get("company")]
         self._visits: list[dict[str, Any]] = []
         self._random = random.Random(0)  # noqa: S311
         self._due = 0
@@ -208,7 +210,7 @@ class Rounds:
 
     def add(self, line: dict[str, Any]) -> None:
         self._note(line)
-        self._done += 1
+        self._done += line["key"] not in {entry["key"] for entry in self._company}
 
     def _note(self, line: dict[str, Any]) -> None:
         # A visit without a trace, of an earlier plan, is none that this plan asks for.
@@ -231,7 +233,7 @@ class Rounds:
         self._random.shuffle(due)
         sittings = seated([entry for entry, times in due for _ in range(times)])
         self._random.shuffle(sittings)
-        return sittings
+        return [accompanied(sitting, self._company, self._random) for sitting in sittings]
 
     def progress(self) -> tuple[int, int]:
         """Visits that this run has made, and those that it knows it must make."""
@@ -240,6 +242,8 @@ class Rounds:
     def _is_due(
         self, entry: dict[str, Any], visits: list[float], spread: float, least: float
     ) -> bool:
+        if entry.get("company"):
+            return False
         if len(visits) < self._min_rounds(entry):
             return True
         if len(visits) >= self._most_rounds(entry):
@@ -279,6 +283,22 @@ def seated(due: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
             sittings[(seat + index % tables) % number][entry["key"]] = entry
         seat += len(members) if tables == number else tables
     return [list(sitting.values()) for sitting in sittings if sitting] + alone
+
+
+def accompanied(
+    sitting: list[dict[str, Any]], company: Sequence[dict[str, Any]], rng: random.Random
+) -> list[dict[str, Any]]:
+    """A sitting, filled up with entries that the table knows: those of its kinds first.
+
+    Few entries by themselves find their weights in the caches, and the reference would find its
+    own: the visits would be those of another machine, and nothing but the reference would say so.
+    """
+    if sitting[0].get("alone"):
+        return sitting
+    kinds = {entry.get("kind") for entry in sitting}
+    others = rng.sample(company, len(company))
+    others.sort(key=lambda entry: entry.get("kind") not in kinds)
+    return sitting + others[: max(0, SITTING - len(sitting))]
 
 
 def at_usual_speed(visits: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
@@ -502,7 +522,7 @@ def _checked_entry(entry: object) -> dict[str, Any]:
         )
     _check_parts(entry)
     _integer({"weights_bytes": 0, **entry}, "weights_bytes", 0, MAX_WEIGHTS_BYTES)
-    for flag in ("trace", "alone"):
+    for flag in ("trace", "alone", "company"):
         _one_of({flag: False, **entry}, flag, (False, True))
     shape = entry.get("input_shape")
     if (

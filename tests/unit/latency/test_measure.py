@@ -1,6 +1,7 @@
 """Filling tables: what is missing is measured, and nothing else, and only in the right table."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,27 @@ def test_only_what_the_table_lacks_is_measured(tmp_path: Path, make_device: Make
     path.write_text("".join(line for line in lines if f'"key": "{head}"' not in line))
     assert len(_ensure(device, path)) == 4
     assert device.asked[1:] == [{head}]
+
+
+def test_what_the_table_holds_keeps_what_it_lacks_company(
+    tmp_path: Path, make_device: MakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, path = make_device(), tmp_path / "table.jsonl"
+    _ensure(device, path)
+    head = network_keys(NETWORK)[-1]
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if f'"key": "{head}"' not in line))
+    plans: list[dict[str, Any]] = []
+
+    def measure(plan: Path, *_: object) -> None:
+        with zipfile.ZipFile(plan) as archive:
+            plans.extend(json.loads(archive.read("plan.json"))["entries"])
+
+    monkeypatch.setattr(device, "measure", measure)
+    _ensure(device, path)
+    company = {entry["key"] for entry in plans if entry.get("company")}
+    assert company == KEYS - {head, network_key(NETWORK)}
+    assert {entry["key"] for entry in plans} == KEYS
 
 
 def test_more_rounds_refine_a_table_that_is_there(tmp_path: Path, make_device: MakeDevice) -> None:

@@ -161,6 +161,31 @@ def test_an_entry_is_traced_once_also_where_it_was_visited_without_a_trace(
     assert rounds.due() == []
 
 
+def test_company_fills_small_sittings_and_is_not_due_itself(
+    make_rounds: Callable[..., Rounds], make_visit: MakeVisit
+) -> None:
+    known = [_entry(f"known {n}", company=True) for n in range(SITTING)]
+    known += [_entry("plain", company=True, kind="plain")]
+    held = [make_visit(entry["key"], 1.0, 0.0) for entry in known]
+    rounds = make_rounds(
+        [*known, _entry("a"), _entry("b", kind="plain")], held, min_rounds=2, max_rounds=2
+    )
+    for at_s in (1.0, 2.0):
+        (sitting,) = rounds.due()
+        keys = [entry["key"] for entry in sitting]
+        assert len(set(keys)) == len(keys) == SITTING
+        assert {"a", "b", "plain"} < set(keys)
+        for key in keys:
+            rounds.add(make_visit(key, 1.0, at_s))
+    assert rounds.due() == []
+    assert rounds.progress() == (4, 4)
+
+
+def test_what_is_timed_alone_has_no_company(make_rounds: Callable[..., Rounds]) -> None:
+    rounds = make_rounds([_entry("known", company=True), _entry("a", alone=True)], min_rounds=1)
+    assert _keys(rounds.due()) == ["a"]
+
+
 def test_a_round_is_in_random_order(make_rounds: Callable[..., Rounds]) -> None:
     rounds = make_rounds([_entry(str(number)) for number in range(50)])
     orders = [[e["key"] for sitting in rounds.due() for e in sitting] for _ in range(2)]
