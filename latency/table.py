@@ -93,12 +93,22 @@ class Validation:
 
 
 class LatencyTable:
-    """Latencies of blocks on one device, in milliseconds at the device's median speed."""
+    """Latencies of blocks on one device, in milliseconds at the device's median speed.
 
-    def __init__(self, header: Mapping[str, Any], entries: Iterable[Entry], source: str) -> None:
+    ``speed`` is what predictions are multiplied by, where another speed is meant.
+    """
+
+    def __init__(
+        self,
+        header: Mapping[str, Any],
+        entries: Iterable[Entry],
+        source: str,
+        speed: float = 1.0,
+    ) -> None:
         self.header = dict(header)
         self.source = source
         self._entries = {entry.key: entry for entry in entries}
+        self._speed = speed
 
     @classmethod
     def load(cls, path: Path) -> "LatencyTable":
@@ -189,7 +199,19 @@ class LatencyTable:
         """What the block adds to a network, in picoseconds: a sum of integers is exact."""
         boundary = None if after is After.IMAGE else boundary_key(input_shape, after)
         added_ms = self._added_ms(block_key(block, input_shape, after), boundary)
-        return round(self.scale * added_ms * PS_PER_MS)
+        return round(self._speed * self.scale * added_ms * PS_PER_MS)
+
+    def at_speed_of(self, architecture: Architecture, latency_ms: float) -> "LatencyTable":
+        """The table of a machine on which the network takes so long.
+
+        How fast a machine usually is, is known to some percent, and anew with every entry. What a
+        network that changes step by step saves is not to depend on that.
+
+        Raises:
+            MissingEntryError: the table lacks one of the network's blocks.
+        """
+        speed = self._speed * latency_ms / self.network_latency_ms(architecture)
+        return LatencyTable(self.header, self.entries, self.source, speed)
 
     def network_latency_ms(self, architecture: Architecture) -> float:
         """The predicted latency of a whole network, end to end."""
@@ -209,7 +231,7 @@ class LatencyTable:
             MissingEntryError: the table lacks one of the blocks.
             TableError: the table predicts nothing.
         """
-        return self.scale * self._sum_ms(network)
+        return self._speed * self.scale * self._sum_ms(network)
 
     def _sum_ms(self, network: Entry) -> float:
         """What a whole network's blocks add up to."""

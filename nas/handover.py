@@ -10,6 +10,7 @@ from latency.console import Terminal
 from latency.devices import Device
 from latency.measure import measure_entries
 from latency.plan import MeasureSettings, PlanEntry, no_progress
+from latency.side_by_side import SideBySide, measure_side_by_side
 from latency.table import Entry
 from nas.data import ImageData
 from nas.export import export_onnx
@@ -28,6 +29,7 @@ class Handover:
         tests: how often this run has looked at the test part, this time included.
         logit_difference: the largest between torch and the ONNX file.
         measured: the ONNX file's latency, end to end.
+        beside: that beside another network, where one was given.
     """
 
     validation_accuracy: float
@@ -35,6 +37,7 @@ class Handover:
     tests: int
     logit_difference: float
     measured: Entry
+    beside: SideBySide | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +62,13 @@ class LastStage:
         weights: Mapping[str, Tensor] | None,
         folder: Folder,
         terminal: Terminal,
+        beside: PlanEntry | None = None,
     ) -> Handover:
         """Train a network, test it once, and write ``best.yaml``, ``best.pt``, ``best.onnx``.
 
-        ``weights`` are a ``state_dict`` that training starts from.
+        Args:
+            weights: a ``state_dict`` that training starts from.
+            beside: a network that the ONNX file is timed in turns with.
 
         Raises:
             DivergenceError: training diverged.
@@ -78,7 +84,7 @@ class LastStage:
         folder.write_json("tests.json", tests)
         with terminal.progress("exporting and measuring the winner"):
             content, difference = export_onnx(architecture, model, batch=self.measure.batch)
-            entry = self._measure_file(content, architecture, folder)
+            entry, comparison = self._measure_file(content, architecture, folder, beside)
         folder.write("best.yaml", architecture.to_yaml().encode())
         save_weights(folder.path / "best.pt", model.state_dict())
         folder.write("best.onnx", content)
@@ -88,6 +94,7 @@ class LastStage:
             tests=len(tests),
             logit_difference=difference,
             measured=entry,
+            beside=comparison,
         )
 
     def _train(self, model: nn.Module, resolution: int, terminal: Terminal) -> tuple[float, float]:
@@ -116,7 +123,13 @@ class LastStage:
                 )
         return accuracies[0], accuracies[1]
 
-    def _measure_file(self, content: bytes, architecture: Architecture, folder: Folder) -> Entry:
+    def _measure_file(
+        self,
+        content: bytes,
+        architecture: Architecture,
+        folder: Folder,
+        beside: PlanEntry | None,
+    ) -> tuple[Entry, SideBySide | None]:
         shape = architecture.input_shape
         entry = PlanEntry(
             key=f"best.onnx of {folder.path.name}",
@@ -126,4 +139,7 @@ class LastStage:
         # The file is what is proven, so it is measured anew each time it is made.
         path = folder.path / "measured.jsonl"
         path.unlink(missing_ok=True)
-        return measure_entries(self.device, path, [entry], self.measure, no_progress)[0]
+        if beside is None:
+            return measure_entries(self.device, path, [entry], self.measure, no_progress)[0], None
+        comparison = measure_side_by_side(self.device, path, entry, beside, self.measure)
+        return comparison.first, comparison

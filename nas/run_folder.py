@@ -34,9 +34,18 @@ class Folder:
         return write_json(self.path / name, content)
 
     def read_json(self, name: str) -> Any | None:
-        """The content of a JSON file of the folder, or ``None`` if it is not there."""
+        """The content of a JSON file of the folder, or ``None`` if it is not there.
+
+        Raises:
+            ValueError: it is damaged.
+        """
         path = self.path / name
-        return json.loads(path.read_text()) if path.exists() else None
+        try:
+            return json.loads(path.read_text()) if path.exists() else None
+        except ValueError as error:
+            raise ValueError(
+                f"{path} is damaged ({error}); delete it, and what it held is made again"
+            ) from None
 
 
 class RunFolder(Folder):

@@ -1,12 +1,14 @@
 """What a run has done so far, as files: ``steps/007/`` holds all of a step.
 
 ``step.json``: the proposals. ``003.json``, ``003.pt``: the accuracy of a proposal that was
-fine-tuned, and its weights. ``chosen.json``: the network that the step ended with. Each is written
-whole or not at all, so a killed run goes on at the proposal where it was.
+fine-tuned, and its weights. ``clock.jsonl``: visits of the network that was chosen.
+``chosen.json``: the network that the step ended with. Each is written whole or not at all, so a
+killed run goes on at the proposal where it was.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,9 @@ class State:
     Attributes:
         weights: the file of its ``state_dict``.
         accuracy: on the images kept for proposals, in 0..1.
-        predicted_ms, measured_ms: by the table, and by the clock, end to end.
+        predicted_ms: by the table.
+        measured_ms: by the clock, end to end.
+        interval: half the 95 % interval of ``measured_ms``, relative.
     """
 
     architecture: Architecture
@@ -33,6 +37,27 @@ class State:
     accuracy: float
     predicted_ms: float
     measured_ms: float
+    interval: float = 0.0
+
+    @property
+    def surely_ms(self) -> float:
+        """What it takes at most, as far as the clock can tell."""
+        return self.measured_ms * (1 + self.interval)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A step that has ended.
+
+    Attributes:
+        change: what was chosen, for people.
+        saved_ms: what that saves by the table, as it was when it was chosen.
+        state: the network.
+    """
+
+    change: str
+    saved_ms: float
+    state: State
 
 
 class StepFolder(Folder):
@@ -74,36 +99,48 @@ class StepFolder(Folder):
     def set_infeasible(self, proposal: int, reason: str) -> None:
         self.write_json(self.answer(proposal).name, {"infeasible": reason})
 
-    def chosen(self) -> State | None:
-        """The network that the step ended with; ``None`` before."""
+    @property
+    def clock(self) -> Path:
+        """The visits of the network that was chosen."""
+        return self.path / "clock.jsonl"
+
+    def ended(self) -> Ended | None:
+        """How the step ended; ``None`` before."""
         saved = self.read_json(CHOSEN)
         if saved is None:
             return None
-        return State(
-            architecture=Architecture.from_yaml(saved["architecture"]),
-            weights=self.path / saved["weights"],
-            accuracy=saved["accuracy"],
-            predicted_ms=saved["predicted_ms"],
-            measured_ms=saved["measured_ms"],
+        state = State(
+            **{
+                **saved["state"],
+                "architecture": Architecture.from_yaml(saved["state"]["architecture"]),
+                "weights": self.path / saved["state"]["weights"],
+            }
         )
+        return Ended(change=saved["change"], saved_ms=saved["saved_ms"], state=state)
 
-    def choose(self, state: State, change: str, proposals: int) -> None:
-        """End the step; the other proposals' weights are deleted."""
+    def end(self, ended: Ended, proposals: int) -> None:
+        """End the step, or say anew how it ended; the other proposals' weights are deleted."""
+        state = ended.state
+        saved = asdict(state) | {
+            "architecture": state.architecture.to_yaml(),
+            "weights": state.weights.name,
+        }
         self.write_json(
-            CHOSEN,
-            {
-                "change": change,
-                "architecture": state.architecture.to_yaml(),
-                "weights": state.weights.name,
-                "accuracy": state.accuracy,
-                "predicted_ms": state.predicted_ms,
-                "measured_ms": state.measured_ms,
-            },
+            CHOSEN, {"change": ended.change, "saved_ms": ended.saved_ms, "state": saved}
         )
         for number in range(proposals):
             weights = self.answer(number).with_suffix(".pt")
             if weights != state.weights:
                 weights.unlink(missing_ok=True)
+
+
+def steps_ended(run: Path) -> Iterator[Ended]:
+    """The steps of a run that have ended, in order."""
+    for number in count(1):
+        ended = StepFolder(run, number).ended()
+        if ended is None:
+            return
+        yield ended
 
 
 def _proposal(saved: dict[str, Any]) -> Proposal:

@@ -1,17 +1,18 @@
 """NetAdapt's loop (Yang et al., 2018, algorithm 1): propose, fine-tune, choose, until it is met."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from latency.table import LatencyTable
 from nas.evaluation import Steps
 from nas.executors import Died, Event, Executor, Failed, Finished, Retried, Told
 from nas.training.loop import DivergenceError
 from netadapt.choice import Scored, best_proposal
-from netadapt.journal import CHOSEN, State, StepFolder
+from netadapt.clock import Timed
+from netadapt.journal import Ended, State, StepFolder
 from netadapt.proposals import Proposal, ProposalSettings, propose
 from netadapt.tuning import Task, Tuning, tune
 from search_spaces.architecture import Architecture
@@ -27,13 +28,17 @@ class Observer(Protocol):
         """So many of a step's proposals are fine-tuned."""
         ...
 
-    def chosen(self, step: int, change: str, before: State, now: State) -> None:
+    def ended(self, step: int, before: State, ended: Ended) -> None:
         """A step has ended."""
         ...
 
     def note(self, text: str) -> None:
         """A line for a person."""
         ...
+
+
+class NothingLeftError(ValueError):
+    """No change is left that saves enough, and the target is not met."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,7 @@ class NetAdaptLoop:
     Attributes:
         delta_ms: δ of the first step; each later one has ``decay`` times the one before.
         measure_proposals: completes the table before a step.
-        clock: a network's latency in milliseconds, measured end to end.
+        clock: a network's latency, measured end to end; it may keep what it measures in the path.
     """
 
     folder: Path
@@ -52,25 +57,38 @@ class NetAdaptLoop:
     delta_ms: float
     decay: float
     measure_proposals: MeasureProposals
-    clock: Callable[[Architecture], float]
+    clock: Callable[[Architecture, Path], Timed]
     executor: Executor
     observer: Observer
 
     def run(self, start: State, target_ms: float) -> State:
-        """Go on until a network measures within the target; returns it.
+        """Go on until a network surely measures within the target; returns it.
 
         Raises:
             ValueError: no proposal is left, and the target is not met.
         """
         state, number = start, 0
-        while state.measured_ms > target_ms:
+        while state.surely_ms > target_ms:
             number += 1
             files = StepFolder(self.folder, number)
-            state = files.chosen() or self._step(files, state, target_ms)
+            ended = files.ended() or self._step(files, state)
+            if ended is None:
+                if state.measured_ms <= target_ms:
+                    break
+                raise NothingLeftError(
+                    f"target_latency cannot be reached: after {number - 1} steps the network "
+                    f"takes {state.measured_ms:.2f} ms, the target is {target_ms:.2f} ms, and "
+                    "nothing is left that saves enough; allow a higher target_latency, a lower "
+                    "delta, a smaller divisor, or more kinds"
+                )
+            state = ended.state
         return state
 
-    def _step(self, files: StepFolder, state: State, target_ms: float) -> State:
-        proposals = self._propose(files, state, target_ms)
+    def _step(self, files: StepFolder, state: State) -> Ended | None:
+        """``None``: nothing can be proposed."""
+        proposals = self._propose(files, state)
+        if not proposals:
+            return None
         self._tune(files, state, proposals)
         scored = [
             Scored(number=number, accuracy=found["accuracy"], saved_ms=proposal.saved_ms)
@@ -85,31 +103,30 @@ class NetAdaptLoop:
             )
         best = best_proposal(scored, state.accuracy)
         proposal = proposals[best.number]
-        chosen = State(
-            architecture=proposal.architecture,
-            weights=files.answer(best.number).with_suffix(".pt"),
-            accuracy=best.accuracy,
-            predicted_ms=proposal.latency_ms,
-            measured_ms=self.clock(proposal.architecture),
+        timed = self.clock(proposal.architecture, files.clock)
+        ended = Ended(
+            change=proposal.change,
+            saved_ms=proposal.saved_ms,
+            state=State(
+                architecture=proposal.architecture,
+                weights=files.answer(best.number).with_suffix(".pt"),
+                accuracy=best.accuracy,
+                predicted_ms=proposal.latency_ms,
+                measured_ms=timed.measured_ms,
+                interval=timed.interval,
+            ),
         )
-        files.choose(chosen, proposal.change, len(proposals))
-        self.observer.chosen(files.number, proposal.change, state, chosen)
-        return chosen
+        files.end(ended, len(proposals))
+        self.observer.ended(files.number, state, ended)
+        return ended
 
-    def _propose(self, files: StepFolder, state: State, target_ms: float) -> list[Proposal]:
+    def _propose(self, files: StepFolder, state: State) -> list[Proposal]:
         proposals = files.proposals()
         if proposals is None:
             delta_ms = self.delta_ms * self.decay ** (files.number - 1)
             table = self.measure_proposals(state.architecture, delta_ms)
             proposals = list(propose(state.architecture, table, delta_ms, self.proposals))
             files.propose(proposals)
-        if not proposals:
-            raise ValueError(
-                f"target_latency cannot be reached: after {files.number - 1} steps the network "
-                f"takes {state.measured_ms:.2f} ms, the target is {target_ms:.2f} ms, and nothing "
-                "is left that saves enough; allow a higher target_latency, a lower delta, a "
-                "smaller divisor, or more kinds"
-            )
         return proposals
 
     def _tune(self, files: StepFolder, state: State, proposals: list[Proposal]) -> None:
@@ -118,6 +135,7 @@ class NetAdaptLoop:
         waiting, running = iter(todo), 0
         shares: dict[str, float] = {}
         done = len(proposals) - len(todo)
+        self.observer.tuning(files.number, done, len(proposals))
         while True:
             while running < self.executor.workers and (number := next(waiting, None)) is not None:
                 self.executor.submit(
@@ -164,11 +182,3 @@ class NetAdaptLoop:
                 raise AssertionError(event)
         shares.pop(event.key, None)
         return True
-
-
-def states(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(change, figures) of each step that has ended, in order."""
-    number = 1
-    while (saved := StepFolder(folder, number).read_json(CHOSEN)) is not None:
-        yield saved["change"], saved
-        number += 1

@@ -1,5 +1,6 @@
 """Checks of an executor's settings."""
 
+import os
 from collections.abc import Container
 from typing import Any
 
@@ -26,6 +27,17 @@ def whole_number(field: str, value: Any, low: int, high: int) -> int:
     """
     check_range(f"executor.{field}", value, low, high, whole=True)
     return int(value)
+
+
+def worker_count(value: Any) -> int:
+    """``executor.workers`` of this machine; ``None``: one a core that this process may use.
+
+    Raises:
+        ValueError: it cannot be used.
+    """
+    if value is None:
+        return len(os.sched_getaffinity(0))
+    return whole_number("workers", value, 1, 1024)
 
 
 def retry_count(value: Any) -> int:

@@ -10,7 +10,7 @@ from multiprocessing.connection import Pipe, wait
 from pathlib import Path
 from typing import final
 
-from nas.executors.checks import retry_count, time_limit, whole_number
+from nas.executors.checks import retry_count, time_limit, worker_count
 from nas.executors.pool import PooledExecutor, WorkerDiedError
 
 # multiprocessing would import the main module again, which need not be a file, nor be light.
@@ -30,12 +30,12 @@ class LocalExecutor(PooledExecutor["_Process"]):
     """
 
     def __init__(
-        self, workers: int = 1, retries: int = 1, time_limit_s: float | None = None
+        self, workers: int | None = 1, retries: int = 1, time_limit_s: float | None = None
     ) -> None:
         """What can be set.
 
         Args:
-            workers: how many tasks run at once.
+            workers: how many tasks run at once; ``None`` for one a core.
             retries: how often a task is run again whose process died or was too slow.
             time_limit_s: how long a task may run, each time.
 
@@ -43,7 +43,7 @@ class LocalExecutor(PooledExecutor["_Process"]):
             ValueError: a value is out of range.
         """
         super().__init__(retries=retry_count(retries), time_limit_s=time_limit(time_limit_s))
-        self._workers = whole_number("workers", workers, 1, 1024)
+        self._workers = worker_count(workers)
 
     @property
     def workers(self) -> int:

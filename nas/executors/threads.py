@@ -7,7 +7,7 @@ from threading import Thread
 from typing import Any, final
 
 from nas.executors.base import Asked, Call, Event, Failed, Finished, TaskError, Told
-from nas.executors.checks import check_key, whole_number
+from nas.executors.checks import check_key, worker_count
 
 
 @final
@@ -17,16 +17,16 @@ class ThreadExecutor:
     A thread cannot be ended: after ``close`` it goes on until its task tells or asks something.
     """
 
-    def __init__(self, workers: int = 1) -> None:
+    def __init__(self, workers: int | None = 1) -> None:
         """What can be set.
 
         Args:
-            workers: how many tasks run at once.
+            workers: how many tasks run at once; ``None`` for one a core.
 
         Raises:
             ValueError: a value is out of range.
         """
-        self._workers = whole_number("workers", workers, 1, 1024)
+        self._workers = worker_count(workers)
         self._closed = Flag()
         self._events = SimpleQueue[Event]()
         self._queue = SimpleQueue[_Task | None]()

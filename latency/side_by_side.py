@@ -1,0 +1,60 @@
+"""A network beside another one: how much faster it is, whatever the machine does meanwhile.
+
+A machine that other work disturbs, or that grows warm, is some percent slower a minute later. Where
+two networks run in turns, both feel that alike, and their ratio does not.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from latency.devices.base import Device
+from latency.measure import measure_entries
+from latency.plan import MeasureSettings, PlanEntry, no_progress
+from latency.profile import half_interval
+from latency.table import Entry, read_visits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideBySide:
+    """Two graphs that were timed in turns.
+
+    Attributes:
+        first, second: their entries.
+        ratio: the first's latency over the second's, by the clock: the median over the sittings.
+        interval: half the 95 % interval of ``ratio``, relative.
+    """
+
+    first: Entry
+    second: Entry
+    ratio: float
+    interval: float
+
+
+def measure_side_by_side(
+    device: Device,
+    path: Path,
+    first: PlanEntry,
+    second: PlanEntry,
+    settings: MeasureSettings,
+) -> SideBySide:
+    """Time two graphs in turns. Sittings that ``path`` holds are reused.
+
+    Raises:
+        TableError, DeviceError, OSError: as ``measure_entries``.
+    """
+    entries = measure_entries(device, path, [first, second], settings, no_progress)
+    sittings: dict[float, dict[str, dict[str, float]]] = {}
+    for visit in read_visits(path)[1]:
+        sittings.setdefault(visit["at_s"], {})[visit["key"]] = visit
+    ratios = [
+        sitting[first.key]["median_ms"] / sitting[second.key]["median_ms"]
+        for sitting in sittings.values()
+        if len(sitting) == 2
+    ]
+    return SideBySide(
+        first=entries[0],
+        second=entries[1],
+        ratio=median(ratios),
+        interval=half_interval(ratios, 0.0),
+    )

@@ -1,0 +1,41 @@
+"""Two networks in turns: what slows down both does not count."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latency.plan import MeasureSettings, graph_entry
+from latency.side_by_side import measure_side_by_side
+from search_spaces.blocks import ConvNormAct
+from search_spaces.lowering import lower_block
+from search_spaces.shapes import TensorShape
+
+SETTINGS = MeasureSettings(min_rounds=3, max_rounds=3)
+
+
+BLOCK = lower_block(ConvNormAct(out_channels=8, kernel=3), TensorShape(3, 8, 8))
+
+
+def test_the_ratio_is_that_of_visits_which_ran_in_turns(
+    tmp_path: Path, make_device: Callable[..., Any], make_visit: Callable[..., Any]
+) -> None:
+    path, device = tmp_path / "clock.jsonl", make_device()
+    first, second = graph_entry("first", [BLOCK]), graph_entry("second", [BLOCK])
+    measure_side_by_side(device, path, first, second, SETTINGS)
+    header = path.read_text().splitlines()[0]
+    # The machine becomes five times slower; the first takes 79, 80, 82 % of the second.
+    visits = [
+        make_visit(key, ms, at_s, median_ms=ms)
+        for at_s, slowness, ratio in ((0.0, 1.0, 0.79), (1.0, 5.0, 0.80), (2.0, 2.0, 0.82))
+        for key, ms in (("first", ratio * slowness), ("second", slowness))
+    ]
+    path.write_text("\n".join([header, *map(json.dumps, visits)]) + "\n")
+    found = measure_side_by_side(device, path, first, second, SETTINGS)
+    assert device.asked[1:] == [set()]
+    assert found.ratio == pytest.approx(0.80)
+    assert 0.01 < found.interval < 0.03
+    assert (found.first.key, found.second.key) == ("first", "second")
+    assert found.second.median_ms == 2.0
