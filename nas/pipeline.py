@@ -89,11 +89,8 @@ def _hand_over(
         return {}
     summaries = {}
     for target_ms in search.settings.targets_ms:
-        # Each of several targets has a folder of its own in that of the run.
-        name = format_latency(target_ms)
-        several = len(search.settings.targets_ms) > 1
-        part: Folder = folder.sub(name) if several else folder
-        summaries[name] = _hand_over_one(
+        part = Folder(search.folder_of(target_ms))
+        summaries[format_latency(target_ms)] = _hand_over_one(
             search, part, table, problem, finished, trials, target_ms, terminal
         )
     return summaries

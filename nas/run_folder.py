@@ -87,10 +87,6 @@ class RunFolder(Folder):
         if not self.is_resumed:
             shutil.rmtree(self.path, ignore_errors=True)
 
-    def sub(self, name: str) -> Folder:
-        """A folder in this one."""
-        return Folder(self.path / name)
-
 
 def _lock(path: Path) -> BinaryIO:
     file = path.open("ab")

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from latency.console import Terminal
 from nas.entry import CONFIG_FOLDER, USER_ERROR, loading, run_entry
 
-_failed_in_sweep: list[str] = []
+_failed_in_sweep: list[int] = []
 
 
 def main() -> None:
@@ -28,6 +28,7 @@ def _hydra_main(config: DictConfig) -> None:
     terminal.line("chronas: loading")
     with loading(terminal):
         from nas.pipeline import FAILURES, run_search
+        from nas.second_stage import shared_arguments, shave_winners
         from nas.setup import build_search
     try:
         if OmegaConf.is_missing(config, "target_latency"):
@@ -35,18 +36,34 @@ def _hydra_main(config: DictConfig) -> None:
                 "target_latency is missing; say what the network must meet on this device, "
                 "for example target_latency=15ms"
             )
-        sweep = HydraConfig.get().mode is RunMode.MULTIRUN
-        given = HydraConfig.get().overrides.task if sweep else sys.argv[1:]
-        command = shlex.join(["python", "-m", "nas.search", *given])
-        run_search(build_search(config, command=command), terminal)
+        hydra_config = HydraConfig.get()
+        sweep = hydra_config.mode is RunMode.MULTIRUN
+        given = hydra_config.overrides.task if sweep else sys.argv[1:]
+        search = build_search(config, command=shlex.join(["python", "-m", "nas.search", *given]))
+        run_search(search, terminal)
     except FAILURES as error:
         if os.environ.get("CHRONAS_DEBUG"):
             raise
         print(f"error: {error}", file=sys.stderr)
-        if HydraConfig.get().mode is not RunMode.MULTIRUN:
-            sys.exit(USER_ERROR)
-        # The other runs of a sweep go on.
-        _failed_in_sweep.append(str(error))
+        return _fail(USER_ERROR)
+    if search.second_stage is None:
+        return None
+    own = [s.path for s in hydra_config.runtime.config_sources if s.provider == "command-line"]
+    code = shave_winners(
+        search.second_stage,
+        search.settings.name,
+        {target_ms: search.folder_of(target_ms) for target_ms in search.settings.targets_ms},
+        shared_arguments(hydra_config.overrides.task, own),
+        terminal,
+    )
+    return _fail(code) if code else None
+
+
+def _fail(code: int) -> None:
+    """End the process; in a sweep, let the other runs go on."""
+    if HydraConfig.get().mode is not RunMode.MULTIRUN:
+        sys.exit(code)
+    _failed_in_sweep.append(code)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,10 @@ from nas.limits import LIMITED, Limits
 from nas.problem import Problem
 from nas.resolvers import register_resolvers
 from nas.reward import Reward
+from nas.second_stage import SecondStage
 from nas.settings import SearchSettings
 from nas.storage import check_url, shown
-from nas.units import parse_latency_ms
+from nas.units import format_latency, parse_latency_ms
 from search_spaces.spaces import SearchSpace
 
 register_resolvers()
@@ -113,9 +114,15 @@ class Search:
     executor: Executor
     pruner: optuna.pruners.BasePruner
     sampler: SamplerRecipe
+    second_stage: SecondStage | None
     folder: Path
     config: dict[str, Any]
     command: str
+
+    def folder_of(self, target_ms: float) -> Path:
+        """Where the winner for a target is: each of several has a folder of its own."""
+        several = len(self.settings.targets_ms) > 1
+        return self.folder / format_latency(target_ms) if several else self.folder
 
     @property
     def prunes(self) -> bool:
@@ -136,7 +143,10 @@ def build_search(config: DictConfig, *, command: str) -> Search:
     except OmegaConfBaseException as error:
         raise ValueError(" ".join(str(error).split())) from None
     device: Device = build("device", config.device)
-    settings = _settings(config, plain, device)
+    second_stage = SecondStage.of(plain)
+    settings = _settings(
+        config, plain, device, 1.0 if second_stage is None else second_stage.headroom
+    )
     folder = Path(str(plain["runs"])) / settings.name
     data: ImageData = build("data", config.data)
     space = build_space(config.space, data, settings.resolutions)
@@ -152,6 +162,7 @@ def build_search(config: DictConfig, *, command: str) -> Search:
         executor=build("executor", config.executor),
         pruner=build("pruner", config.pruner),
         sampler=SamplerRecipe.of(config.sampler),
+        second_stage=second_stage,
         folder=folder,
         # What is written to files, or shown, has no password in it.
         config=plain | {"storage": settings.storage and shown(settings.storage)},
@@ -197,7 +208,9 @@ def _recipe(plain: dict[str, Any], settings: SearchSettings, folder: Path) -> Ev
     return EvaluatorRecipe(config=json.dumps(config), folder=folder.absolute())
 
 
-def _settings(config: DictConfig, plain: dict[str, Any], device: Device) -> SearchSettings:
+def _settings(
+    config: DictConfig, plain: dict[str, Any], device: Device, headroom: float
+) -> SearchSettings:
     targets = _several(plain["target_latency"])
     if plain["storage"] is not None:
         check_url(str(plain["storage"]))
@@ -208,7 +221,7 @@ def _settings(config: DictConfig, plain: dict[str, Any], device: Device) -> Sear
     return SearchSettings(
         **names,
         storage=plain["storage"],
-        targets_ms=tuple(sorted(parse_latency_ms(target) for target in targets)),
+        targets_ms=tuple(sorted(headroom * parse_latency_ms(target) for target in targets)),
         resolutions=tuple(_several(plain["resolution"])),
         proxy_resolution=plain["proxy_resolution"],
         trials=plain["trials"],

@@ -26,9 +26,10 @@ class NetAdaptSettings:
         steps: T, batches that each proposal is fine-tuned for.
         tune: how; its epochs are not used.
         pretrain: how a seed without weights is trained first.
-        final: how the last network is trained, at ``resolution``.
+        final: how the last network is trained, at its own resolution.
         proposal_share: of the training images, what proposals are compared on.
-        resolution: the deployed image size; ``proxy_resolution``: that of fine-tuning.
+        resolution: the deployed image size, if not the network's own; ``proxy_resolution``: that of
+            fine-tuning.
         random_seed: of weights and order; the order is the same for all proposals of a step.
     """
 
@@ -43,7 +44,7 @@ class NetAdaptSettings:
     pretrain: TrainSettings
     final: TrainSettings
     proposal_share: float
-    resolution: int
+    resolution: int | None
     proxy_resolution: int
     random_seed: int
     table: Path
@@ -55,8 +56,9 @@ class NetAdaptSettings:
         check_range("steps", self.steps, 1, 10_000_000, whole=True)
         check_range("proposal_share", self.proposal_share, 0.01, 0.5)
         check_range("random_seed", self.random_seed, 0, 2**31, whole=True)
-        for field in ("resolution", "proxy_resolution"):
-            check_range(field, getattr(self, field), 16, 4096, whole=True)
+        check_range("proxy_resolution", self.proxy_resolution, 16, 4096, whole=True)
+        if self.resolution is not None:
+            check_range("resolution", self.resolution, 16, 4096, whole=True)
 
     @property
     def measure_networks(self) -> MeasureSettings:

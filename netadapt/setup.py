@@ -19,6 +19,8 @@ from netadapt.tuning import Tuning
 from netadapt.weight_transfer import Keep
 from search_spaces import Architecture, load_seed, seed_names
 
+_SEED_RESOLUTION = 224
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetAdaptRun:
@@ -121,7 +123,7 @@ def _one_of(field: str, value: object, kind: Any) -> Any:
 
 
 def _start(
-    plain: dict[str, Any], data: ImageData, resolution: int
+    plain: dict[str, Any], data: ImageData, resolution: int | None
 ) -> tuple[Architecture, Path | None]:
     """The seed, for the data's classes and at the deployed image size, and its weights."""
     weights = None if plain["weights"] is None else Path(str(plain["weights"]))
@@ -140,10 +142,11 @@ def _start(
         raise ValueError(
             f"seed must be a file.yaml or one of {', '.join(seed_names())}, but got {seed!r:.80}"
         )
-    return load_seed(seed, resolution=resolution).with_num_classes(data.num_classes), weights
+    size = _SEED_RESOLUTION if resolution is None else resolution
+    return load_seed(seed, resolution=size).with_num_classes(data.num_classes), weights
 
 
-def _read(path: Path, data: ImageData, resolution: int) -> Architecture:
+def _read(path: Path, data: ImageData, resolution: int | None) -> Architecture:
     try:
         network = Architecture.from_yaml(path.read_text())
     except OSError as error:
@@ -153,4 +156,4 @@ def _read(path: Path, data: ImageData, resolution: int) -> Architecture:
             f"{path} is a network of {network.num_classes} classes, but {data.name} has "
             f"{data.num_classes}"
         )
-    return network.with_resolution(resolution)
+    return network if resolution is None else network.with_resolution(resolution)
