@@ -4,7 +4,7 @@ torchvision mended."""
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,11 @@ from latency.context import After
 from latency.keys import block_key, boundary_key, network_key
 from latency.plan import reference_network, steps_of
 from latency.profile import FORMAT_VERSION, TABLE_FORMAT, Plan, open_table, table_header
+from latency.reach import Step
 from latency.table import LatencyTable, aggregate
 from search_spaces.blocks import Block, ClassifierHead, ConvNormAct, InvertedResidual, Skip
+from search_spaces.costs import count_block_costs
+from search_spaces.lowering import lower_block
 from search_spaces.spaces import Choice, Choices, SearchSpace, Stage
 from tests.postgres import Postgres, running_postgres
 
@@ -209,3 +212,21 @@ def small_table(small_space: SearchSpace) -> LatencyTable:
         if stub_ms:
             latencies_ms[boundary_key(shape, after)] = stub_ms
     return _table(latencies_ms, "small.jsonl")
+
+
+@pytest.fixture(scope="session")
+def table_of(make_table: Callable[..., LatencyTable]) -> Callable[[Iterable[Step]], LatencyTable]:
+    """``table_of(steps)``: what blocks cost by their MAdds and memory, give or take 30 %."""
+
+    def build(steps: Iterable[Step]) -> LatencyTable:
+        latencies_ms: dict[str, float] = {}
+        for block, shape, after in steps:
+            key = block_key(block, shape, after)
+            costs = count_block_costs(lower_block(block, shape))
+            ms = 1e-7 * costs.madds + 1e-6 * costs.memory_access + 0.01
+            latencies_ms[key] = ms * random.Random(key).uniform(0.7, 1.3)
+            if after is not After.IMAGE:
+                latencies_ms[boundary_key(shape, after)] = 0.002
+        return make_table(latencies_ms)
+
+    return build
