@@ -1,6 +1,7 @@
 """``python -m netadapt.run``: a small network, shaved; killed and started again; bad input."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -68,6 +69,58 @@ def test_a_killed_run_goes_on_at_the_proposal_where_it_was(
     assert "step 1:" not in again.stdout
 
 
+def test_a_table_of_another_device_is_refused(
+    tmp_path: Path, netadapt_command, run_command
+) -> None:
+    table = tmp_path / "table.jsonl"
+    header = {"format": "chronas-latency-table", "version": 3, "device": {"cpu": "another"}}
+    table.write_text(json.dumps(header) + "\n")
+    done = run_command(netadapt_command())
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert "device is {'cpu': 'another'} there and" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert table.read_text() == json.dumps(header) + "\n"
+
+
+def test_proposals_that_take_too_long_are_left_out_with_the_reason(
+    tmp_path: Path, netadapt_command, run_command
+) -> None:
+    done = run_command(netadapt_command("executor.time_limit_s=0.01", "executor.retries=1"))
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert re.search(r"none of the \d+ proposals of step 1 could be fine-tuned", done.stderr)
+    assert "is fine-tuned again: " in done.stdout
+    answers = list(tmp_path.glob("runs/run/steps/001/[0-9]*.json"))
+    assert answers
+    for answer in answers:
+        assert "0.01" in json.loads(answer.read_text())["infeasible"]
+
+
+def test_proposals_on_ray(tmp_path: Path, netadapt_command, run_command) -> None:
+    pytest.importorskip("ray", reason="needs ray: pip install chronas[ray]")
+    done = run_command(netadapt_command("executor=ray", "target_latency=97%"))
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert json.loads((tmp_path / "runs/run/summary.json").read_text())["steps"]
+
+
+def test_a_search_and_its_second_stage(tmp_path: Path, search_command, run_command) -> None:
+    command = search_command(
+        "netadapt={steps:1,divisor:4,delta:0.03}", "headroom=1.2", "resolution=64"
+    )
+    # All networks of the space take less than 60 ms: the search finds one that is within 1.2 × 50.
+    done = run_command(command)
+    assert done.returncode == 2
+    assert "target_latency=50ms is met by the seed" in done.stderr
+    run = tmp_path / "runs" / "run"
+    found_ms = json.loads((run / "summary.json").read_text())["latency"]["measured_ms"]
+    again = [f"+target_latency={0.9 * found_ms:.4f}ms" if "target" in c else c for c in command]
+    done = run_command([*again, "name=shaved", "headroom=10"])
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    summary = json.loads((tmp_path / "runs/netadapt_shaved/summary.json").read_text())
+    assert summary["latency"]["target_ms"] == pytest.approx(0.9 * found_ms, rel=1e-3)
+    assert summary["resolution"] == 64
+    assert summary["steps"]
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
@@ -77,6 +130,7 @@ def test_a_killed_run_goes_on_at_the_proposal_where_it_was(
         ("keep=all", ("keep must be among largest_norm, first", "'all'")),
         ("target_latency=120%", ("below 100%", "'120%'")),
         ("target_latency=10s", ("target_latency=10s is met by the seed", "give a lower one")),
+        ("target_latency=1%", ("target_latency=1% cannot be reached", "as small as these kinds")),
         ("from=runs/none", ("from=runs/none holds no best.yaml",)),
         ("weights=none.pt", ("none.pt cannot be read",)),
     ],
