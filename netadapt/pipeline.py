@@ -4,8 +4,6 @@ Every stage is taken over from the run's folder where it is finished: the seed's
 fine-tuned proposal, each step.
 """
 
-import csv
-import io
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,7 +20,8 @@ from netadapt.clock import Clock, target_in_ms
 from netadapt.journal import Ended, State, StepFolder, steps_ended
 from netadapt.loop import NetAdaptLoop, NothingLeftError
 from netadapt.proposals import missing_steps
-from netadapt.report import draw_trajectory, summarise, summary_lines
+from netadapt.report.summary import summary_lines
+from netadapt.report.writing import write_report
 from netadapt.setup import NetAdaptRun
 from netadapt.start import Start, begin, save_start
 from search_spaces import Architecture
@@ -173,32 +172,15 @@ class _Stages:
         return start
 
     def _report(self, start: Start, end: State, handover: Handover) -> dict[str, Any]:
-        steps = list(steps_ended(self.folder.path))
-        self.folder.write("trajectory.csv", _trajectory(start.seed, steps))
-        self.folder.write(
-            "figures/trajectory.png", draw_trajectory(start.seed, steps, start.target_ms)
-        )
-        summary = summarise(self.run, start.seed, end, handover, steps, self._target_ms(handover))
-        self.folder.write_json("summary.json", summary)
-        return summary
+        with self.terminal.progress("drawing the report"):
+            return write_report(
+                self.run, self.folder, start.seed, end, handover, self._target_ms(handover)
+            )
 
 
 def _beside(handover: Handover) -> SideBySide:
     assert handover.beside is not None, "it was measured beside the seed"
     return handover.beside
-
-
-def _trajectory(start: State, steps: list[Ended]) -> bytes:
-    """A row a step, as CSV."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["step", "change", "accuracy", "saved_ms", "predicted_ms", "measured_ms"])
-    rows.writerow([0, "", start.accuracy, 0.0, start.predicted_ms, start.measured_ms])
-    for number, ended in enumerate(steps, start=1):
-        state = ended.state
-        figures = state.accuracy, ended.saved_ms, state.predicted_ms, state.measured_ms
-        rows.writerow([number, ended.change, *figures])
-    return text.getvalue().encode()
 
 
 class _Progress:

@@ -7,9 +7,24 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-)
+from nas.report.summary import processor_name
+
+_HERE = Path(__file__).parent
+
+
+def page_templates(folder: Path) -> Environment:
+    """A folder's templates, which may extend ``base.html.j2``. What they insert is escaped."""
+    return Environment(
+        loader=FileSystemLoader([folder, _HERE]), autoescape=True, undefined=StrictUndefined
+    )
+
+
+def embedded(png: bytes) -> str:
+    """A picture as the address of an ``img``, which holds all of it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+_TEMPLATES = page_templates(_HERE)
 
 
 def render_page(summary: Mapping[str, Any], network: str, pareto_png: bytes) -> bytes:
@@ -20,6 +35,10 @@ def render_page(summary: Mapping[str, Any], network: str, pareto_png: bytes) -> 
         network: the winner as YAML text.
         pareto_png: the Pareto figure.
     """
-    image = base64.b64encode(pareto_png).decode()
-    template = _TEMPLATES.get_template("report.html.j2")
-    return template.render(run=summary, network=network, pareto=image).encode()
+    page = _TEMPLATES.get_template("report.html.j2").render(
+        run=summary,
+        network=network,
+        pareto=embedded(pareto_png),
+        processor=processor_name(summary["environment"]["device"]),
+    )
+    return page.encode()

@@ -82,11 +82,21 @@ def build_summary(
             "threads": settings.measure.threads,
             "batch": settings.measure.batch,
             "python": platform.python_version(),
-            "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+            "versions": package_versions(),
         },
         "decided_by": dict(decided_by),
         "command": search.command,
     }
+
+
+def package_versions() -> dict[str, str]:
+    """Of what figures depend on, by package."""
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def processor_name(device: Mapping[str, Any]) -> str:
+    """What computes, of a table header's ``device``: the GPU where that measured, or the CPU."""
+    return str(device["gpu"] if "gpu" in device else device["cpu"])
 
 
 def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
@@ -95,7 +105,7 @@ def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
     network, search = summary["network"], summary["search"]
     proxy, deployed = data["proxy_resolution"], data["resolution"]
     return [
-        f"{summary['name']} on {summary['environment']['device']['cpu']}",
+        f"{summary['name']} on {processor_name(summary['environment']['device'])}",
         f"  network    trial {search['winner']}, {search['trials']} evaluated: "
         f"{network['madds'] / 1e6:.1f} M MAdds, {network['params'] / 1e6:.2f} M parameters",
         f"  accuracy   validation {accuracy['proxy_validation']:.1%} after proxy training at "

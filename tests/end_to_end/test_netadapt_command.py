@@ -1,5 +1,6 @@
 """``python -m netadapt.run``: a small network, shaved; killed and started again; bad input."""
 
+import csv
 import json
 import re
 import signal
@@ -61,7 +62,12 @@ def test_a_killed_run_goes_on_at_the_proposal_where_it_was(
     assert logits.shape == (1, 10)
     rows = (run / "trajectory.csv").read_text().splitlines()
     assert len(rows) == 2 + len(summary["steps"])
-    assert (run / "figures" / "trajectory.png").exists()
+    for name in ("figures/trajectory.png", "figures/widths.png", "report.html"):
+        assert (run / name).stat().st_size
+    layers = list(csv.DictReader((run / "layers.csv").read_text().splitlines()))
+    assert len(layers) == len(best.blocks)
+    assert any(layer["inside_before"] != layer["inside_after"] for layer in layers)
+    assert all(layer["predicted_after_ms"] for layer in layers)
 
     again = run_command(netadapt_command())
     assert again.returncode == 0

@@ -71,7 +71,7 @@ def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
         monkeypatch.setattr(NetAdaptLoop, "run", shave)
         monkeypatch.setattr(LastStage, "hand_over", lambda *_, **__: _handover(*next(waiting)))
-        monkeypatch.setattr(pipeline, "summarise", lambda *given: {"target_ms": given[-1]})
+        monkeypatch.setattr(pipeline, "write_report", lambda *given: {"target_ms": given[-1]})
         settings = SimpleNamespace(
             target=target, delta=0.01, decay=1.0, proposals=None, final=None, random_seed=0,
             measure_networks=None,

@@ -76,6 +76,7 @@ def make_summary(small_space: SearchSpace, small_table: LatencyTable) -> MakeSum
                 tests=1,
                 logit_difference=2e-6,
                 measured=entry,
+                beside=None,
             ),
             target_ms=10.0,
             reachable_ms=(6.0, 10.0),

@@ -11,6 +11,7 @@ import torch
 
 from latency.fidelity import fidelity
 from latency.table import Validation
+from nas.report.page import render_page
 from nas.report.summary import summary_lines
 
 MakeSummary = Callable[..., dict[str, Any]]
@@ -95,6 +96,13 @@ def test_the_text_says_what_was_measured_how(make_summary: MakeSummary) -> None:
         "runs/small_10ms/: best.onnx, best.pt",
     ):
         assert part in text
+
+
+def test_a_gpu_is_called_by_its_name(make_summary: MakeSummary) -> None:
+    summary = make_summary()
+    summary["environment"]["device"] = {"system": "Linux", "gpu": "a <fast> GPU"}
+    assert summary_lines(summary, "runs/x")[0] == "small_10ms on a <fast> GPU"
+    assert b"best.onnx on a &lt;fast&gt; GPU" in render_page(summary, "", b"")
 
 
 def test_the_text_says_how_the_table_was_validated(make_summary: MakeSummary) -> None:
