@@ -51,7 +51,7 @@ def summarise(
             "test": handover.test_accuracy,
             "tests": handover.tests,
         },
-        "network": {"seed": _costs(run.seed), "best": _costs(end.architecture)},
+        "network": {"seed": _costs(start.architecture), "best": _costs(end.architecture)},
         "steps": [step.change for step in steps],
         "data": {"name": run.data.name, "test_images": len(run.data.test)},
         "resolution": end.architecture.resolution,
