@@ -67,9 +67,9 @@ $(SETUP): pyproject.toml constraints.txt
 $(TEST_SETUP): $(SETUP)
 	@rm -f $@
 	@echo '==> Installing what the tests need'
-	@$(INSTALL) --no-build-isolation -e '.[tests,grpc,postgresql,ray]'
+	@$(INSTALL) --no-build-isolation -e '.[tests,grpc,postgresql,ray,safetensors]'
 	@echo '==> Installing the networks that tests compare against'
 	@$(INSTALL) --no-deps torchvision timm
-	@$(INSTALL) huggingface_hub pillow safetensors
+	@$(INSTALL) huggingface_hub pillow
 	@touch $@
 	@echo '==> Ready to test'

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas.training.peer_weights import TIMM_NORM_EPSILON
 from search_spaces.architecture import Architecture
 from search_spaces.torch_model import Network, build_model
-
-TIMM_NORM_EPSILON = 1e-5  # in its MobileNetV3 too, where the paper's code has 1e-3
 
 Weighted = nn.Conv2d | nn.BatchNorm2d | nn.Linear
 

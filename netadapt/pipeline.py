@@ -73,7 +73,7 @@ class _Stages:
         """Shave, train and hand over until the file that is handed over meets the target."""
         self._print_start(start)
         end = self._shave(start)
-        handover = self._hand_over(end)
+        handover = self._hand_over(start, end)
         for _ in range(_MORE_HANDOVERS):
             if handover.measured.median_ms <= self._target_ms(handover):
                 break
@@ -83,13 +83,13 @@ class _Stages:
             except NothingLeftError as error:
                 self.terminal.line(str(error))
                 break
-            handover = self._hand_over(end)
+            handover = self._hand_over(start, end)
         return self._report(start, end, handover)
 
     def _print_start(self, start: Start) -> None:
         seed = start.seed
         self.terminal.line(
-            f"{self.run.seed.name}: accuracy {seed.accuracy:.1%}, {seed.measured_ms:.2f} ms; "
+            f"{seed.architecture.name}: accuracy {seed.accuracy:.1%}, {seed.measured_ms:.2f} ms; "
             f"target {start.target_ms:.2f} ms"
         )
 
@@ -103,7 +103,7 @@ class _Stages:
                 delta_ms=settings.delta * start.seed.measured_ms,
                 decay=settings.decay,
                 measure_proposals=partial(self._complete, update, start.seed),
-                clock=partial(self.clock.timed, run.seed, start.seed.measured_ms),
+                clock=partial(self.clock.timed, start.seed.architecture, start.seed.measured_ms),
                 executor=run.executor,
                 observer=_Progress(self.terminal, update, start.target_ms),
             )
@@ -128,7 +128,7 @@ class _Stages:
                 run.device, settings.table, [*own, *missing], {}, settings.measure, update
             )
 
-    def _hand_over(self, end: State) -> Handover:
+    def _hand_over(self, start: Start, end: State) -> Handover:
         run = self.run
         stage = LastStage(
             data=run.data,
@@ -142,7 +142,7 @@ class _Stages:
             load_weights(end.weights),
             self.folder,
             self.terminal,
-            beside=self.clock.entry(run.seed),
+            beside=self.clock.entry(start.seed.architecture),
         )
 
     def _target_ms(self, handover: Handover) -> float:

@@ -25,7 +25,7 @@ class NetAdaptSettings:
         keep: which channels stay.
         steps: T, batches that each proposal is fine-tuned for.
         tune: how; its epochs are not used.
-        pretrain: how a seed without weights is trained first.
+        pretrain: how a seed is trained first, where weights are missing.
         final: how the last network is trained, at its own resolution.
         proposal_share: of the training images, what proposals are compared on.
         resolution: the deployed image size, if not the network's own; ``proxy_resolution``: that of

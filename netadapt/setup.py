@@ -28,7 +28,8 @@ class NetAdaptRun:
 
     Attributes:
         seed: the network to begin with, for the data's classes.
-        weights: the file of its ``state_dict``; ``None``: it is trained first.
+        weights: the file of its ``state_dict``, ours or another library's; ``None``: it is trained
+            first.
         config: what the run folder keeps.
     """
 

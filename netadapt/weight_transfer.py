@@ -22,17 +22,15 @@ from torch import Tensor
 from netadapt.channel_match import ChannelMatch, match_channels
 from netadapt.channels import Channel, TracedLayer, depthwise_names, trace_channels
 from search_spaces.architecture import Architecture
-from search_spaces.costs import weight_shapes
+from search_spaces.costs import NORM_COUNT, NORM_PARTS, state_shapes
 from search_spaces.lowering import LoweredBlock, lower
-from search_spaces.ops import Conv, Linear
+from search_spaces.ops import Conv
 from search_spaces.torch_model import build_model
 
 Weights: TypeAlias = Mapping[str, Tensor]
 Positions: TypeAlias = NDArray[np.int64]
 
 MISSING = -1
-_NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
-_COUNT = "num_batches_tracked"
 
 
 class Keep(StrEnum):
@@ -146,9 +144,9 @@ def _copy_layer(matched: ChannelMatch, name: str, weights: Weights, state: Weigh
         _copy_rows(state[f"{name}.bias"], weights[f"{old.op.name}.bias"], rows)
         return
     assert isinstance(old.op, Conv)
-    for part in _NORM_PARTS:
+    for part in NORM_PARTS:
         _copy_rows(state[f"{new.op.norm}.{part}"], weights[f"{old.op.norm}.{part}"], rows)
-    state[f"{new.op.norm}.{_COUNT}"].copy_(weights[f"{old.op.norm}.{_COUNT}"])
+    state[f"{new.op.norm}.{NORM_COUNT}"].copy_(weights[f"{old.op.norm}.{NORM_COUNT}"])
 
 
 def _positions(
@@ -237,7 +235,7 @@ def _checked_sources(
 
 
 def _check_weights(architecture: Architecture, weights: Weights) -> None:
-    expected = _weight_shapes(lower(architecture))
+    expected = state_shapes(lower(architecture))
     given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     names = sorted(expected.keys() | given.keys())
     if wrong := [name for name in names if expected.get(name) != given.get(name)]:
@@ -246,19 +244,3 @@ def _check_weights(architecture: Architecture, weights: Weights) -> None:
             f"{expected.get(wrong[0])}, but has {given.get(wrong[0])} (None: it is not there; "
             f"{len(wrong)} differ in all); give the state_dict of the network before the change"
         )
-
-
-def _weight_shapes(blocks: Iterable[LoweredBlock]) -> dict[str, tuple[int, ...]]:
-    """What a ``state_dict`` holds."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for op in (op for block in blocks for op in block.ops):
-        if not isinstance(op, Conv | Linear):
-            continue
-        weight, length = weight_shapes(op)
-        shapes[f"{op.name}.weight"] = weight
-        if isinstance(op, Linear) or op.norm is None:
-            shapes[f"{op.name}.bias"] = (length,)
-        else:
-            shapes |= {f"{op.norm}.{part}": (length,) for part in _NORM_PARTS}
-            shapes[f"{op.norm}.{_COUNT}"] = ()
-    return shapes

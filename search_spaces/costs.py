@@ -36,6 +36,10 @@ from search_spaces.ops import (
 
 BYTES_PER_VALUE = 4
 
+NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
+NORM_COUNT = "num_batches_tracked"
+"""What torch keeps of a batch norm: values per channel, and a number that no output depends on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
@@ -108,6 +112,22 @@ def weight_shapes(op: Conv | Linear) -> tuple[tuple[int, ...], int]:
             return (out_channels, op.in_channels), out_channels
         case _:
             assert_never(op)
+
+
+def state_shapes(blocks: Iterable[LoweredBlock]) -> dict[str, tuple[int, ...]]:
+    """What the ``state_dict`` of a network holds, in the order of its layers: shapes by name."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for op in (op for block in blocks for op in block.ops):
+        if not isinstance(op, Conv | Linear):
+            continue
+        weight, length = weight_shapes(op)
+        shapes[f"{op.name}.weight"] = weight
+        if isinstance(op, Linear) or op.norm is None:
+            shapes[f"{op.name}.bias"] = (length,)
+        else:
+            shapes |= {f"{op.norm}.{part}": (length,) for part in NORM_PARTS}
+            shapes[f"{op.norm}.{NORM_COUNT}"] = ()
+    return shapes
 
 
 def _op_madds(op: Op) -> int:

@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from search_spaces.costs import weight_shapes
+from search_spaces.costs import NORM_COUNT, NORM_PARTS, state_shapes, weight_shapes
 from search_spaces.lowering import LoweredBlock
 from search_spaces.ops import Conv, Linear, Op
 
 FloatArray = NDArray[np.float32]
 WeightSource = Callable[[Conv | Linear], tuple[TensorProto, TensorProto]]
 """An operation → its weight and bias as initialisers, ``<operation>.weight`` and ``.bias``."""
-
-_NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 
 
 def no_weights(op: Conv | Linear) -> tuple[TensorProto, TensorProto]:
@@ -54,8 +52,8 @@ def trained_weights(
     Raises:
         ValueError: a weight is missing, left over, or (when it is asked for) has another shape.
     """
-    expected = _expected_names(blocks)
-    given = {name for name in weights if not name.endswith(".num_batches_tracked")}
+    expected = _without_counts(state_shapes(blocks))
+    given = _without_counts(weights)
     if missing := sorted(expected - given):
         raise ValueError(f"the weights lack {missing[0]!r} ({len(missing)} missing in all)")
     if unknown := sorted(given - expected):
@@ -77,7 +75,7 @@ def trained_weights(
             bias = read(f"{op.name}.bias", (length,))
         else:
             gamma, beta, mean, variance = (
-                read(f"{op.norm}.{part}", (length,)).astype(np.float64) for part in _NORM_PARTS
+                read(f"{op.norm}.{part}", (length,)).astype(np.float64) for part in NORM_PARTS
             )
             scale = gamma / np.sqrt(variance + epsilon)
             weight = weight * scale[:, None, None, None]
@@ -96,12 +94,5 @@ def _tensors(op: Op, weight: FloatArray, bias: FloatArray) -> tuple[TensorProto,
     )
 
 
-def _expected_names(blocks: Iterable[LoweredBlock]) -> set[str]:
-    names: set[str] = set()
-    for op in (op for block in blocks for op in block.ops):
-        if isinstance(op, Linear) or (isinstance(op, Conv) and op.norm is None):
-            names |= {f"{op.name}.weight", f"{op.name}.bias"}
-        elif isinstance(op, Conv):
-            names.add(f"{op.name}.weight")
-            names |= {f"{op.norm}.{part}" for part in _NORM_PARTS}
-    return names
+def _without_counts(names: Iterable[str]) -> set[str]:
+    return {name for name in names if not name.endswith(f".{NORM_COUNT}")}

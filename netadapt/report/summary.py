@@ -52,7 +52,7 @@ def summarise(
             "measured_ms": (1 - beside.ratio) * start.measured_ms,
         },
         "accuracy": _accuracy(start, end, handover, images),
-        "network": {"seed": _costs(run.seed), "best": _costs(end.architecture)},
+        "network": {"seed": _costs(start.architecture), "best": _costs(end.architecture)},
         "trajectory": {"target_ms": change * target_ms, "best_ms": change * measured.median_ms},
         "seed": {
             "accuracy": start.accuracy,

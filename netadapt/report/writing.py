@@ -37,10 +37,10 @@ def write_report(
         run, start, end, handover, steps, target_ms=target_ms, proposal_images=len(kept)
     )
     layers = compare_layers(
-        run.seed,
+        start.architecture,
         end.architecture,
-        origins(steps, len(run.seed.blocks)),
-        _table(run, start.measured_ms),
+        origins(steps, len(start.architecture.blocks)),
+        _table(run, start),
     )
     trajectory, widths = draw_trajectory(summary), draw_widths(layers)
     page = render_page(
@@ -59,9 +59,10 @@ def write_report(
     return summary
 
 
-def _table(run: NetAdaptRun, seed_ms: float) -> LatencyTable | None:
+def _table(run: NetAdaptRun, seed: State) -> LatencyTable | None:
     """The table, as the steps had it; ``None`` where it has gone, or holds the seed no more."""
     try:
-        return LatencyTable.load(run.settings.table).at_speed_of(run.seed, seed_ms)
+        table = LatencyTable.load(run.settings.table)
+        return table.at_speed_of(seed.architecture, seed.measured_ms)
     except (OSError, MissingEntryError):
         return None

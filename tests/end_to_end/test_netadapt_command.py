@@ -13,7 +13,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from search_spaces import Architecture
+from nas.training.weights import save_weights
+from search_spaces import Architecture, build_model, load_seed
 
 
 @pytest.fixture
@@ -151,4 +152,20 @@ def test_bad_input_is_answered_in_one_line(
     assert "\n" not in errors
     for word in words:
         assert word in errors, errors
+    assert not (tmp_path / "runs" / "run").exists()
+
+
+def test_weights_of_another_network_are_refused_before_anything_is_measured(
+    tmp_path: Path, netadapt_command, run_command
+) -> None:
+    other = build_model(load_seed("mobilenet_v3_small_paper"))
+    path = save_weights(tmp_path / "other.pt", other.state_dict())
+    done = run_command(netadapt_command(f"weights={path}"))
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    errors = done.stderr.strip()
+    assert errors.startswith(
+        f"error: weights={path} are those of another network than mobilenet_v3_small: "
+    )
+    assert "\n" not in errors
+    assert not (tmp_path / "table.jsonl").exists()
     assert not (tmp_path / "runs" / "run").exists()

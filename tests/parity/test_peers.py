@@ -16,7 +16,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.peers import TIMM_NORM_EPSILON, build_timm, carry_over
+from benchmarks.peers import build_timm, carry_over
+from nas.training.peer_weights import TIMM_NORM_EPSILON
 from search_spaces import Architecture, build_model, count_costs, load_seed
 
 GiveStatistics = Callable[[nn.Module, Tensor], None]

@@ -15,7 +15,7 @@ from nas.data import Split
 from nas.executors import Channel, ThreadExecutor
 from nas.training import TrainSettings
 from nas.training.loop import DivergenceError
-from nas.training.weights import load_weights, save_weights
+from nas.training.weights import save_weights
 from netadapt import loop as loop_module
 from netadapt.clock import Timed, target_in_ms
 from netadapt.journal import Ended, State, StepFolder, steps_ended
@@ -59,24 +59,6 @@ def test_images_are_kept_apart_with_equal_class_shares() -> None:
     assert torch.equal(again.images, used.images)
     with pytest.raises(ValueError, match=r"proposal_share=0\.2 leaves a class without images"):
         hold_out(Split(images=split.images[:5], labels=torch.arange(5)), 0.2, seed=1)
-
-
-def test_weights_are_read_back_and_nothing_else_is(tmp_path: Path) -> None:
-    path = save_weights(tmp_path / "a.pt", {"one": torch.ones(2)})
-    assert torch.equal(load_weights(path)["one"], torch.ones(2))
-    torch.save([1, 2], tmp_path / "list.pt")
-    torch.save({"a": {"b": torch.ones(1)}}, tmp_path / "nested.pt")
-    (tmp_path / "text.pt").write_text("no weights")
-    torch.save(Path("/"), tmp_path / "object.pt")
-    for name, message in (
-        ("list", "must hold a state_dict"),
-        ("nested", "must hold a state_dict"),
-        ("text", "holds no weights that torch can read safely"),
-        ("object", "holds no weights that torch can read safely"),
-        ("none", "cannot be read: No such file"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            load_weights(tmp_path / f"{name}.pt")
 
 
 class Heard:

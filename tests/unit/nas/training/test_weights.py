@@ -1,0 +1,80 @@
+"""Files of weights: what is read, and what is refused."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from nas.training.weights import load_weights, save_weights
+
+STATE = {"one.weight": torch.arange(6.0).view(2, 3), "one.bias": torch.ones(2)}
+
+
+def _assert_is_state(loaded: dict[str, Tensor]) -> None:
+    assert loaded.keys() == STATE.keys()
+    assert all(torch.equal(loaded[name], STATE[name]) for name in STATE)
+
+
+def test_weights_are_read_back(tmp_path: Path) -> None:
+    _assert_is_state(load_weights(save_weights(tmp_path / "a.pt", STATE)))
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model"])
+def test_weights_are_found_beside_what_else_was_saved(tmp_path: Path, wrapper: str) -> None:
+    content = {"epoch": 3, "optimizer": {"lr": 0.1}, wrapper: STATE}
+    torch.save(content, tmp_path / "a.pth")
+    _assert_is_state(load_weights(tmp_path / "a.pth"))
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.torch", reason="needs the extra 'safetensors'")
+    path = tmp_path / "a.safetensors"
+    safetensors.save_file(STATE, path)
+    _assert_is_state(load_weights(path))
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(ValueError, match=r"a\.safetensors holds no weights that safetensors can"):
+        load_weights(path)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"a\.safetensors cannot be read: No such file"):
+        load_weights(path)
+
+
+def test_where_safetensors_is_missing_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ValueError, match=r"missing: pip install chronas\[safetensors\]"):
+        load_weights(tmp_path / "a.safetensors")
+
+
+def test_nothing_else_is_read(tmp_path: Path) -> None:
+    torch.save([1, 2], tmp_path / "list.pt")
+    torch.save({"a": {"b": torch.ones(1)}}, tmp_path / "nested.pt")
+    torch.save({"state_dict": {"a": 1}}, tmp_path / "number.pt")
+    (tmp_path / "text.pt").write_text("no weights")
+    torch.save(Path("/"), tmp_path / "object.pt")
+    for name, message in (
+        ("list", "must hold a state_dict"),
+        ("nested", "must hold a state_dict"),
+        ("number", "must hold a state_dict"),
+        ("text", "holds no weights that torch can read safely"),
+        ("object", "holds no weights that torch can read safely"),
+        ("none", "cannot be read: No such file"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_weights(tmp_path / f"{name}.pt")
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_of_a_damaged_file_one_line_is_said(tmp_path: Path, is_zip: bool) -> None:
+    path = tmp_path / "a.pt"
+    torch.save(STATE, path, _use_new_zipfile_serialization=is_zip)
+    whole = path.read_bytes()
+    for end in range(0, len(whole) - 1, max(1, len(whole) // 150)):
+        path.write_bytes(whole[:end])
+        with pytest.raises(ValueError, match="holds no weights that torch can") as refused:
+            load_weights(path)
+        assert "\n" not in str(refused.value)
