@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from nas.report.summary import processor
+
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
 )
@@ -22,4 +24,5 @@ def render_page(summary: Mapping[str, Any], network: str, pareto_png: bytes) -> 
     """
     image = base64.b64encode(pareto_png).decode()
     template = _TEMPLATES.get_template("report.html.j2")
-    return template.render(run=summary, network=network, pareto=image).encode()
+    parts = {"processor": processor(summary), "network": network, "pareto": image}
+    return template.render(run=summary, **parts).encode()

@@ -8,6 +8,7 @@ from typing import Any
 
 from latency.fidelity import Fidelity
 from latency.table import LatencyTable
+from latency.table_report import printable
 from nas.handover import Handover
 from nas.setup import Search
 from nas.winner import Finalist
@@ -95,7 +96,7 @@ def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
     network, search = summary["network"], summary["search"]
     proxy, deployed = data["proxy_resolution"], data["resolution"]
     return [
-        f"{summary['name']} on {summary['environment']['device']['cpu']}",
+        f"{summary['name']} on {processor(summary)}",
         f"  network    trial {search['winner']}, {search['trials']} evaluated: "
         f"{network['madds'] / 1e6:.1f} M MAdds, {network['params'] / 1e6:.2f} M parameters",
         f"  accuracy   validation {accuracy['proxy_validation']:.1%} after proxy training at "
@@ -113,6 +114,12 @@ def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
         f"  files      {folder}/: best.onnx, best.pt, best.yaml, report.html, summary.json, "
         "trials.csv, figures/pareto.png",
     ]
+
+
+def processor(summary: Mapping[str, Any]) -> str:
+    """What the network was measured on, as the table's header has it."""
+    device = summary["environment"]["device"]
+    return printable(device.get("cpu") or device.get("gpu") or "an unnamed processor")
 
 
 def _times(count: int) -> str:
