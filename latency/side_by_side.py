@@ -12,7 +12,7 @@ from latency.devices.base import Device
 from latency.measure import measure_entries
 from latency.plan import MeasureSettings, PlanEntry, no_progress
 from latency.profile import half_interval
-from latency.table import Entry, read_visits
+from latency.table import Entry, TableError, read_visits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,8 @@ def measure_side_by_side(
         for sitting in sittings.values()
         if len(sitting) == 2
     ]
+    if not ratios:
+        raise TableError(f"{path} holds no turns of the two together; delete it to measure anew")
     return SideBySide(
         first=entries[0],
         second=entries[1],

@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 
 from latency.console import Terminal
+from latency.devices.errands import NotMeasuredYet
 from latency.measure import ensure_table
+from latency.table import LatencyTable
 from nas.run_folder import RunFolder
 from nas.training import train
 from nas.training.weights import load_weights, save_weights
@@ -44,9 +46,17 @@ def begin(run: NetAdaptRun, folder: RunFolder, clock: Clock, terminal: Terminal)
     known: dict[str, float] | None = folder.read_json(_FILE)
     if known is not None:
         return _start_of(run, folder.path, **known)
-    with terminal.progress("measuring the seed end to end"):
-        seed_ms, target_ms = _measure_seed(run, folder.path, clock)
-    _measure_table(run, seed_ms, terminal)
+    try:
+        with terminal.progress("measuring the seed end to end"):
+            seed_ms, target_ms = _measure_seed(run, folder.path, clock)
+    except NotMeasuredYet as waiting:
+        raise waiting.along_with(lambda: _measure_table(run, terminal)) from None
+    table = _measure_table(run, terminal)
+    terminal.line(
+        f"latency table: {len(table)} entries in {run.settings.table}; {run.seed.name} takes "
+        f"{seed_ms:.2f} ms by the clock and {table.network_latency_ms(run.seed):.2f} ms by its "
+        "blocks"
+    )
     start = _start_of(
         run,
         folder.path,
@@ -86,9 +96,7 @@ def _start_of(
 def _measure_seed(run: NetAdaptRun, path: Path, clock: Clock) -> tuple[float, float]:
     """What the seed takes, and the target, in milliseconds."""
     smallest = smallest_descendant(run.seed, run.settings.proposals)
-    found = clock.side_by_side(
-        clock.entry(run.seed), clock.entry(smallest), path / "measured_seed.jsonl"
-    )
+    found = clock.side_by_side(clock.entry(run.seed), clock.entry(smallest), path)
     seed_ms, least_ms = found.first.median_ms, found.second.median_ms
     target, target_ms = run.settings.target, target_in_ms(run.settings.target, seed_ms)
     if target_ms >= seed_ms:
@@ -105,19 +113,14 @@ def _measure_seed(run: NetAdaptRun, path: Path, clock: Clock) -> tuple[float, fl
     return seed_ms, target_ms
 
 
-def _measure_table(run: NetAdaptRun, seed_ms: float, terminal: Terminal) -> None:
+def _measure_table(run: NetAdaptRun, terminal: Terminal) -> LatencyTable:
     """Measure what the table lacks of the blocks that proposals of the seed could need."""
     settings = run.settings
     steps = steps_to_propose(run.seed, settings.proposals)
     with terminal.progress(f"measuring blocks on this device ({settings.table})") as update:
-        table = ensure_table(
+        return ensure_table(
             run.device, settings.table, steps, {}, settings.measure, update, terminal.line
         )
-    terminal.line(
-        f"latency table: {len(table)} entries in {settings.table}; {run.seed.name} takes "
-        f"{seed_ms:.2f} ms by the clock and {table.network_latency_ms(run.seed):.2f} ms by its "
-        "blocks"
-    )
 
 
 def _train_seed(run: NetAdaptRun, folder: Path, terminal: Terminal) -> float:
