@@ -21,7 +21,6 @@ from nas.training import TrainSettings, evaluate, train
 from nas.training.weights import save_weights
 from search_spaces import Architecture, build_model
 
-
 ONNX_FILE = "best.onnx"
 TRAINED = "trained.json"
 """What is known of the files before they are measured, and what they were made of."""
@@ -44,7 +43,7 @@ class Handover:
     tests: int
     logit_difference: float
     measured: Entry
-    beside: SideBySide | None
+    beside: SideBySide | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
