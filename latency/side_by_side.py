@@ -41,7 +41,8 @@ def measure_side_by_side(
     """Time two graphs in turns. Sittings that ``path`` holds are reused.
 
     Raises:
-        TableError, DeviceError, OSError: as ``measure_entries``.
+        TableError, DeviceError, OSError: as ``measure_entries``; also where somebody brought a file
+            whose visits are not of the same sittings.
     """
     entries = measure_entries(device, path, [first, second], settings, no_progress)
     sittings: dict[float, dict[str, dict[str, float]]] = {}
@@ -53,7 +54,7 @@ def measure_side_by_side(
         if len(sitting) == 2
     ]
     if not ratios:
-        raise TableError(f"{path} holds no turns of the two together; delete it to measure anew")
+        raise TableError(f"{path} holds no sitting of both networks; delete it to measure anew")
     return SideBySide(
         first=entries[0],
         second=entries[1],
