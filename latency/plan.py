@@ -307,6 +307,14 @@ def entry_builders(
     return builders
 
 
+def check_replaceable(path: Path) -> None:
+    """Refuse to write a plan over something else; ``ValueError`` names it."""
+    if path.exists() and not (path.is_file() and zipfile.is_zipfile(path)):
+        raise ValueError(
+            f"{path} is there already and is no plan; move it, or give another name for the plan"
+        )
+
+
 def write_plan(
     path: Path,
     builders: Sequence[Callable[[], PlanEntry]],
@@ -321,8 +329,7 @@ def write_plan(
     """
     if not builders:
         raise ValueError("a plan needs at least one entry")
-    if path.exists() and not (path.is_file() and zipfile.is_zipfile(path)):
-        raise ValueError(f"{path} is there already and is no plan; give another name for the plan")
+    check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     reference = network_entry(

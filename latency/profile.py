@@ -34,6 +34,7 @@ import threading
 import time
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median, stdev
@@ -234,6 +235,15 @@ class Rounds:
         sittings = seated([entry for entry, times in due for _ in range(times)])
         self._random.shuffle(sittings)
         return [accompanied(sitting, self._company, self._random) for sitting in sittings]
+
+    def lacking(self) -> list[dict[str, Any]]:
+        """The entries that have fewer visits than any entry must have, however well these agree."""
+        counts = Counter(line["key"] for line in self._visits)
+        return [
+            entry
+            for entry in self._plan.entries
+            if not entry.get("company") and counts[entry["key"]] < self._min_rounds(entry)
+        ]
 
     def progress(self) -> tuple[int, int]:
         """Visits that this run has made, and those that it knows it must make."""

@@ -12,7 +12,7 @@ from latency.devices.base import Device
 from latency.measure import measure_entries
 from latency.plan import MeasureSettings, PlanEntry, no_progress
 from latency.profile import half_interval
-from latency.table import Entry, read_visits
+from latency.table import Entry, TableError, read_visits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,8 @@ def measure_side_by_side(
     """Time two graphs in turns. Sittings that ``path`` holds are reused.
 
     Raises:
-        TableError, DeviceError, OSError: as ``measure_entries``.
+        TableError, DeviceError, OSError: as ``measure_entries``; also where somebody brought a file
+            whose visits are not of the same sittings.
     """
     entries = measure_entries(device, path, [first, second], settings, no_progress)
     sittings: dict[float, dict[str, dict[str, float]]] = {}
@@ -52,6 +53,8 @@ def measure_side_by_side(
         for sitting in sittings.values()
         if len(sitting) == 2
     ]
+    if not ratios:
+        raise TableError(f"{path} holds no sitting of both networks; delete it to measure anew")
     return SideBySide(
         first=entries[0],
         second=entries[1],

@@ -94,7 +94,10 @@ def _import(options: argparse.Namespace, terminal: Terminal) -> None:
     device = printable(table.header["device"])
     terminal.line(f"{out}: {len(visits)} visits of {len(table)} entries; {device}")
     terminal.line(f"  {found.networks} whole networks against the sum of their blocks: {found}")
-    terminal.line("  Search with it on that device, or over ssh with device=ssh device.host=…:\n")
+    terminal.line(
+        "  Search with it on that device, over ssh with device=ssh device.host=…, or, where that\n"
+        "  cannot be reached, with device=offline:\n"
+    )
     terminal.line(f"    python -m nas.search target_latency=… {_overrides(out, settings)}\n")
 
 

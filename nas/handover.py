@@ -1,7 +1,9 @@
 """From a network to what a person takes home: trained, tested, exported, measured."""
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,10 @@ from nas.run_folder import Folder
 from nas.training import TrainSettings, evaluate, train
 from nas.training.weights import save_weights
 from search_spaces import Architecture, build_model
+
+ONNX_FILE = "best.onnx"
+TRAINED = "trained.json"
+"""What is known of the files before they are measured, and what they were made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +43,7 @@ class Handover:
     tests: int
     logit_difference: float
     measured: Entry
-    beside: SideBySide | None
+    beside: SideBySide | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +72,8 @@ class LastStage:
     ) -> Handover:
         """Train a network, test it once, and write ``best.yaml``, ``best.pt``, ``best.onnx``.
 
+        Where the folder holds them, trained in the same way, they are only measured.
+
         Args:
             weights: a ``state_dict`` that training starts from.
             beside: a network that the ONNX file is timed in turns with.
@@ -75,6 +83,26 @@ class LastStage:
             ExportError: the ONNX file disagrees with torch.
             DeviceError: measuring failed.
         """
+        made_of = {"network": architecture.to_yaml(), "final": asdict(self.final)}
+        trained: dict[str, Any] | None = folder.read_json(TRAINED)
+        is_there = (folder.path / ONNX_FILE).exists()
+        if not is_there or trained is None or trained["made_of"] != made_of:
+            folder.remove(TRAINED)  # it is of other files
+            found = self._make(architecture, weights, folder, terminal)
+            trained = {"made_of": made_of, "found": found}
+            folder.write_json(TRAINED, trained)
+        with terminal.progress("measuring the winner"):
+            entry, comparison = self._measure_file(architecture, folder, beside)
+        return Handover(**trained["found"], measured=entry, beside=comparison)
+
+    def _make(
+        self,
+        architecture: Architecture,
+        weights: Mapping[str, Tensor] | None,
+        folder: Folder,
+        terminal: Terminal,
+    ) -> dict[str, Any]:
+        """Write the network's files; returns what a ``Handover`` says of them before the clock."""
         torch.manual_seed(self.seed)
         model = build_model(architecture)
         if weights is not None:
@@ -82,20 +110,17 @@ class LastStage:
         validated, tested = self._train(model, architecture.resolution, terminal)
         tests = [*(folder.read_json("tests.json") or []), tested]
         folder.write_json("tests.json", tests)
-        with terminal.progress("exporting and measuring the winner"):
+        with terminal.progress("exporting the winner"):
             content, difference = export_onnx(architecture, model, batch=self.measure.batch)
-            entry, comparison = self._measure_file(content, architecture, folder, beside)
         folder.write("best.yaml", architecture.to_yaml().encode())
         save_weights(folder.path / "best.pt", model.state_dict())
-        folder.write("best.onnx", content)
-        return Handover(
-            validation_accuracy=validated,
-            test_accuracy=tested,
-            tests=len(tests),
-            logit_difference=difference,
-            measured=entry,
-            beside=comparison,
-        )
+        folder.write(ONNX_FILE, content)
+        return {
+            "validation_accuracy": validated,
+            "test_accuracy": tested,
+            "tests": len(tests),
+            "logit_difference": difference,
+        }
 
     def _train(self, model: nn.Module, resolution: int, terminal: Terminal) -> tuple[float, float]:
         """Returns the accuracies on the validation part and, once, on the test part."""
@@ -124,21 +149,17 @@ class LastStage:
         return accuracies[0], accuracies[1]
 
     def _measure_file(
-        self,
-        content: bytes,
-        architecture: Architecture,
-        folder: Folder,
-        beside: PlanEntry | None,
+        self, architecture: Architecture, folder: Folder, beside: PlanEntry | None
     ) -> tuple[Entry, SideBySide | None]:
-        shape = architecture.input_shape
+        content, shape = (folder.path / ONNX_FILE).read_bytes(), architecture.input_shape
+        # The file is what is proven: what was measured of another one is none of it.
+        digest = hashlib.sha256(content).hexdigest()[:12]
         entry = PlanEntry(
-            key=f"best.onnx of {folder.path.name}",
+            key=f"{ONNX_FILE} {digest}",
             graph=content,
             input_shape=(self.measure.batch, shape.channels, shape.height, shape.width),
         )
-        # The file is what is proven, so it is measured anew each time it is made.
-        path = folder.path / "measured.jsonl"
-        path.unlink(missing_ok=True)
+        path = folder.path / f"measured_{digest}.jsonl"
         if beside is None:
             return measure_entries(self.device, path, [entry], self.measure, no_progress)[0], None
         comparison = measure_side_by_side(self.device, path, entry, beside, self.measure)

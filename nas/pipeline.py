@@ -1,6 +1,7 @@
 """A search from end to end: table, trials, winners, hand-over, report.
 
-Measuring and trials resume entry by entry and trial by trial; the last stage starts again.
+Measuring and trials resume entry by entry and trial by trial, the last stage winner by winner: one
+that is trained is not trained again.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ from optuna.exceptions import OptunaError
 
 from latency.console import Terminal
 from latency.devices.base import DeviceError
+from latency.devices.errands import Errand, NotMeasuredYet
 from latency.measure import ensure_table
 from latency.plan import whole_networks
 from latency.reach import reachable_steps
@@ -88,11 +90,17 @@ def _hand_over(
         terminal.line(f"{folder.path}/trials.csv: {len(finished)} networks; handover=true goes on")
         return {}
     summaries = {}
+    errands: list[Errand] = []
     for target_ms in search.settings.targets_ms:
         part = Folder(search.folder_of(target_ms))
-        summaries[format_latency(target_ms)] = _hand_over_one(
-            search, part, table, problem, finished, trials, target_ms, terminal
-        )
+        try:
+            summaries[format_latency(target_ms)] = _hand_over_one(
+                search, part, table, problem, finished, trials, target_ms, terminal
+            )
+        except NotMeasuredYet as waiting:
+            errands += waiting.errands  # one way to the device serves all targets
+    if errands:
+        raise NotMeasuredYet(errands)
     return summaries
 
 

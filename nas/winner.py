@@ -40,40 +40,43 @@ def choose_winner(
     Returns:
         the winner, and all that were measured.
     """
-    measured: list[Finalist] = []
-    seen: set[str] = set()
+    first: dict[str, Candidate] = {}
     for candidate in ranked(found, target_ms, reward):
-        if candidate.network in seen:
-            continue
-        seen.add(candidate.network)
-        architecture = space.build(candidate.choices, name=f"{space.name}_{candidate.number}")
+        first.setdefault(candidate.network, candidate)
+    candidates = list(first.values())[:most]
+    networks = [
+        space.build(each.choices, name=f"{space.name}_{each.number}") for each in candidates
+    ]
+    measure.announce(networks)
+    measured: list[Finalist] = []
+    for candidate, architecture in zip(candidates, networks, strict=True):
         on_progress(len(measured), most)
         entry = measure(architecture)
         measured.append(Finalist(candidate=candidate, architecture=architecture, measured=entry))
         if entry.median_ms <= target_ms:
             return measured[-1], measured
-        if len(measured) == most:
-            break
     return min(measured, key=lambda finalist: finalist.measured.median_ms), measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkClock:
-    """Measures whole networks on a device, end to end."""
+    """Measures whole networks on a device, end to end; what it measured stays in the folder."""
 
     device: Device
     folder: Path
     settings: MeasureSettings
 
     def __call__(self, architecture: Architecture) -> Entry:
-        entry = network_entry(
-            architecture, batch=self.settings.batch, precision=self.settings.precision
-        )
-        path = self.folder / "finalists.jsonl"
-        return measure_entries(
-            self.device,
-            path,
-            [entry],
-            self.settings,
-            no_progress,
-        )[0]
+        return self._measure([architecture])[0]
+
+    def announce(self, architectures: Sequence[Architecture]) -> None:
+        """Say which networks may be asked for: a device that is not live measures all at once."""
+        if not self.device.is_live:
+            self._measure(architectures)
+
+    def _measure(self, architectures: Sequence[Architecture]) -> list[Entry]:
+        batch, precision = self.settings.batch, self.settings.precision
+        # Somebody may carry the file to a device, where those of several runs and targets meet.
+        path = self.folder / f"finalists_{self.folder.name}.jsonl"
+        entries = [network_entry(each, batch=batch, precision=precision) for each in architectures]
+        return measure_entries(self.device, path, entries, self.settings, no_progress)

@@ -1,5 +1,6 @@
 """How a run times whole networks: always beside the seed."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,14 +31,18 @@ class Clock:
             architecture, batch=self.settings.batch, precision=self.settings.precision
         )
 
-    def side_by_side(self, first: PlanEntry, second: PlanEntry, path: Path) -> SideBySide:
+    def side_by_side(self, first: PlanEntry, second: PlanEntry, folder: Path) -> SideBySide:
+        """Two networks in turns; sittings that the folder holds are reused."""
+        # Where somebody carries the file to a device, it meets those of other pairs.
+        pair = hashlib.sha256(f"{first.key} {second.key}".encode()).hexdigest()[:12]
+        path = folder / f"clock_{pair}.jsonl"
         return measure_side_by_side(self.device, path, first, second, self.settings)
 
     def timed(
-        self, seed: Architecture, seed_ms: float, architecture: Architecture, path: Path
+        self, seed: Architecture, seed_ms: float, architecture: Architecture, folder: Path
     ) -> Timed:
-        """A network, where the seed takes ``seed_ms``; sittings that ``path`` holds are reused."""
-        found = self.side_by_side(self.entry(architecture), self.entry(seed), path)
+        """A network, where the seed takes ``seed_ms``."""
+        found = self.side_by_side(self.entry(architecture), self.entry(seed), folder)
         return Timed(measured_ms=found.ratio * seed_ms, interval=found.interval)
 
 

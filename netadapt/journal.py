@@ -1,7 +1,7 @@
 """What a run has done so far, as files: ``steps/007/`` holds all of a step.
 
 ``step.json``: the proposals. ``003.json``, ``003.pt``: the accuracy of a proposal that was
-fine-tuned, and its weights. ``clock.jsonl``: visits of the network that was chosen.
+fine-tuned, and its weights. ``clock_….jsonl``: visits of the network that was chosen.
 ``chosen.json``: the network that the step ended with. Each is written whole or not at all, so a
 killed run goes on at the proposal where it was.
 """
@@ -98,11 +98,6 @@ class StepFolder(Folder):
 
     def set_infeasible(self, proposal: int, reason: str) -> None:
         self.write_json(self.answer(proposal).name, {"infeasible": reason})
-
-    @property
-    def clock(self) -> Path:
-        """The visits of the network that was chosen."""
-        return self.path / "clock.jsonl"
 
     def ended(self) -> Ended | None:
         """How the step ended; ``None`` before."""

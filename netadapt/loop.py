@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from latency.devices.errands import NotMeasuredYet
 from latency.table import LatencyTable
 from nas.evaluation import Steps
 from nas.executors import Died, Event, Executor, Failed, Finished, Retried, Told
@@ -48,7 +49,7 @@ class NetAdaptLoop:
     Attributes:
         delta_ms: δ of the first step; each later one has ``decay`` times the one before.
         measure_proposals: completes the table before a step.
-        clock: a network's latency, measured end to end; it may keep what it measures in the path.
+        clock: a network's latency, measured end to end; it keeps what it measures in the folder.
     """
 
     folder: Path
@@ -103,7 +104,7 @@ class NetAdaptLoop:
             )
         best = best_proposal(scored, state.accuracy)
         proposal = proposals[best.number]
-        timed = self.clock(proposal.architecture, files.clock)
+        timed = self._timed(proposal.architecture, files)
         ended = Ended(
             change=proposal.change,
             saved_ms=proposal.saved_ms,
@@ -120,10 +121,22 @@ class NetAdaptLoop:
         self.observer.ended(files.number, state, ended)
         return ended
 
+    def _timed(self, network: Architecture, files: StepFolder) -> Timed:
+        try:
+            return self.clock(network, files.path)
+        except NotMeasuredYet as waiting:
+            # Who has to go to the device brings what the next step needs as well.
+            raise waiting.along_with(
+                lambda: self.measure_proposals(network, self._delta_ms(files.number + 1))
+            ) from None
+
+    def _delta_ms(self, step: int) -> float:
+        return self.delta_ms * self.decay ** (step - 1)
+
     def _propose(self, files: StepFolder, state: State) -> list[Proposal]:
         proposals = files.proposals()
         if proposals is None:
-            delta_ms = self.delta_ms * self.decay ** (files.number - 1)
+            delta_ms = self._delta_ms(files.number)
             table = self.measure_proposals(state.architecture, delta_ms)
             proposals = list(propose(state.architecture, table, delta_ms, self.proposals))
             files.propose(proposals)

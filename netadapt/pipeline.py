@@ -10,6 +10,7 @@ from typing import Any
 
 from latency.console import Terminal, Update
 from latency.context import walk_in_context
+from latency.devices.errands import NotMeasuredYet
 from latency.measure import ensure_table
 from latency.side_by_side import SideBySide
 from latency.table import LatencyTable
@@ -25,6 +26,7 @@ from netadapt.report.writing import write_report
 from netadapt.setup import NetAdaptRun
 from netadapt.start import Start, begin, save_start
 from search_spaces import Architecture
+from search_spaces.blocks import MAX_CHANNELS
 
 MAY_CHANGE_ON_RESUME = frozenset({"executor", "final"})
 _AHEAD = 4
@@ -44,6 +46,9 @@ def run_netadapt(run: NetAdaptRun, terminal: Terminal) -> dict[str, Any]:
     clock = Clock(device=run.device, settings=run.settings.measure_networks)
     try:
         start = begin(run, folder, clock, terminal)
+    except NotMeasuredYet:
+        folder.close()
+        raise
     except BaseException:
         folder.discard()
         raise
@@ -118,9 +123,10 @@ class _Stages:
         """
         run, settings = self.run, self.run.settings
         table, own = LatencyTable.load(settings.table), walk_in_context(network)
+        ahead = _AHEAD if run.device.is_live else MAX_CHANNELS  # all
         while True:
             table = table.at_speed_of(seed.architecture, seed.measured_ms)
-            missing = missing_steps(network, table, delta_ms, settings.proposals, ahead=_AHEAD)
+            missing = missing_steps(network, table, delta_ms, settings.proposals, ahead=ahead)
             if not missing:
                 return table
             update.describe(f"measuring {len(missing)} blocks")

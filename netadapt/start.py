@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from latency.console import Terminal
+from latency.devices.errands import NotMeasuredYet
 from latency.measure import ensure_table
+from latency.table import LatencyTable
 from nas.run_folder import RunFolder
 from netadapt.clock import Clock, target_in_ms
 from netadapt.journal import State
@@ -43,11 +45,20 @@ def begin(run: NetAdaptRun, folder: RunFolder, clock: Clock, terminal: Terminal)
         network = Architecture.from_yaml(known.pop("architecture"))
         return _start_of(network, weights, **known)
     seed = read_seed(run.seed, weights_file(run), terminal.line)
-    with terminal.progress("measuring the seed end to end"):
-        seed_ms, target_ms = _measure_seed(run, seed.architecture, folder.path, clock)
-    _measure_table(run, seed.architecture, seed_ms, terminal)
+    network = seed.architecture
+    try:
+        with terminal.progress("measuring the seed end to end"):
+            seed_ms, target_ms = _measure_seed(run, network, folder.path, clock)
+    except NotMeasuredYet as waiting:
+        raise waiting.along_with(lambda: _measure_table(run, network, terminal)) from None
+    table = _measure_table(run, network, terminal)
+    terminal.line(
+        f"latency table: {len(table)} entries in {run.settings.table}; {network.name} takes "
+        f"{seed_ms:.2f} ms by the clock and {table.network_latency_ms(network):.2f} ms by its "
+        "blocks"
+    )
     start = _start_of(
-        seed.architecture,
+        network,
         weights,
         accuracy=train_seed(seed, run, weights, terminal),
         measured_ms=seed_ms,
@@ -88,9 +99,7 @@ def _measure_seed(
 ) -> tuple[float, float]:
     """What the seed takes, and the target, in milliseconds."""
     smallest = smallest_descendant(seed, run.settings.proposals)
-    found = clock.side_by_side(
-        clock.entry(seed), clock.entry(smallest), path / "measured_seed.jsonl"
-    )
+    found = clock.side_by_side(clock.entry(seed), clock.entry(smallest), path)
     seed_ms, least_ms = found.first.median_ms, found.second.median_ms
     target, target_ms = run.settings.target, target_in_ms(run.settings.target, seed_ms)
     if target_ms >= seed_ms:
@@ -107,18 +116,11 @@ def _measure_seed(
     return seed_ms, target_ms
 
 
-def _measure_table(
-    run: NetAdaptRun, seed: Architecture, seed_ms: float, terminal: Terminal
-) -> None:
+def _measure_table(run: NetAdaptRun, seed: Architecture, terminal: Terminal) -> LatencyTable:
     """Measure what the table lacks of the blocks that proposals of the seed could need."""
     settings = run.settings
     steps = steps_to_propose(seed, settings.proposals)
     with terminal.progress(f"measuring blocks on this device ({settings.table})") as update:
-        table = ensure_table(
+        return ensure_table(
             run.device, settings.table, steps, {}, settings.measure, update, terminal.line
         )
-    terminal.line(
-        f"latency table: {len(table)} entries in {settings.table}; {seed.name} takes "
-        f"{seed_ms:.2f} ms by the clock and {table.network_latency_ms(seed):.2f} ms by its "
-        "blocks"
-    )

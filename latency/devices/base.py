@@ -19,6 +19,15 @@ class Device(Protocol):
         """What a table of this device is called where nobody says otherwise; good in a path."""
         ...
 
+    @property
+    def is_live(self) -> bool:
+        """Whether it measures while one waits.
+
+        Where it does not, ``measure`` raises ``NotMeasuredYet`` (``errands.py``) until somebody has
+        carried the plan there; so all that may be needed is asked for at once.
+        """
+        ...
+
     def describe(self) -> dict[str, Any]:
         """The header fields that a table of this device must have.
 

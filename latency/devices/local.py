@@ -26,6 +26,10 @@ class LocalDevice:
     def name(self) -> str:
         return device_name("local", self.provider)
 
+    @property
+    def is_live(self) -> bool:
+        return True
+
     def describe(self) -> dict[str, Any]:
         try:
             return describe(self.provider)

@@ -128,6 +128,10 @@ class SshDevice:
     def name(self) -> str:
         return device_name(f"ssh-{self.host}", self.provider)
 
+    @property
+    def is_live(self) -> bool:
+        return True
+
     def describe(self) -> dict[str, Any]:
         return dict(self._description)
 

@@ -52,6 +52,10 @@ class TorchCudaDevice:
     def name(self) -> str:
         return PROVIDER if self.index == 0 else f"{PROVIDER}-{self.index}"
 
+    @property
+    def is_live(self) -> bool:
+        return True
+
     def describe(self) -> dict[str, Any]:
         return describe_gpu(self.index)
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna import pruners, samplers
 
 from benchmarks.prediction import synthetic_table
-from latency.devices import LocalDevice, SshDevice
+from latency.devices import LocalDevice, OfflineDevice, SshDevice
 from latency.devices.torch_cuda import TorchCudaDevice
 from nas.evaluators import ProxyEvaluator, SupernetEvaluator, TableEvaluator
 from nas.executors import LocalExecutor, RayExecutor, ThreadExecutor
@@ -25,7 +25,10 @@ from search_spaces.spaces import mobilenet_v3_space
 CONF = Path(__file__).parents[2] / "conf"
 GROUP_FILES = sorted(str(path.relative_to(CONF))[:-5] for path in CONF.glob("*/*.yaml"))
 
-GIVEN = {"device/ssh": ["device.host=lab", "device.user=me", "+device.options.ProxyJump=gate"]}
+GIVEN = {
+    "device/offline": ["table=tables/phone.jsonl"],
+    "device/ssh": ["device.host=lab", "device.user=me", "+device.options.ProxyJump=gate"],
+}
 """What has no default."""
 
 BUILT: dict[str, Callable[[Search], bool]] = {
@@ -33,6 +36,10 @@ BUILT: dict[str, Callable[[Search], bool]] = {
         (s.data.name, len(s.data.test), s.data.num_classes) == ("digits", 360, 10)
     ),
     "device/local": lambda s: s.device == LocalDevice(),
+    "device/offline": lambda s: (
+        s.device == OfflineDevice(table=Path("tables/phone.jsonl"))
+        and s.settings.table == Path("tables/phone.jsonl")
+    ),
     "device/ssh": lambda s: (
         s.device == SshDevice(host="lab", user="me", options={"ProxyJump": "gate"})
         and s.settings.table == Path("tables/ssh-lab-fp32-t1-b1.jsonl")
@@ -195,6 +202,11 @@ def test_the_run_keeps_plain_values() -> None:
         ),
         ("final.learning_rate=fast", r"^final: TrainSettings\.learning_rate must be a number in"),
         ("device=ssh", "^device: host must be a name .* like device.host=raspberrypi .* got None$"),
+        (
+            "device=offline",
+            r"^device: table must be the file .* table=tables/phone\.jsonl, .* None$",
+        ),
+        ("device=offline table=a.plan", r"^device: table must be the file .* but got 'a\.plan'$"),
         ("+device.host=lab", r"^device: .*unexpected keyword argument 'host'"),
         ("+reward.gamma=1", r"^reward: .*unexpected keyword argument 'gamma'"),
         ("+sampler.restarts=1", r"^sampler has no setting 'restarts'; it has \['fresh',"),

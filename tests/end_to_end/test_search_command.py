@@ -42,6 +42,7 @@ def test_search_hands_over_a_network_and_goes_on_when_run_again(
     assert "[1/3]" not in again.stdout
     assert (folder / "best.onnx").stat().st_mtime_ns == made
 
+    before = json.loads((folder / "summary.json").read_text())
     more = run_command(search_command("trials=4"))
     assert more.returncode == 0, more.stderr
     assert "resuming" in more.stdout
@@ -51,9 +52,13 @@ def test_search_hands_over_a_network_and_goes_on_when_run_again(
     figures = ["number", "reward", "accuracy", "latency_ms"]
     pd.testing.assert_frame_equal(longer.loc[:2, figures], trials[figures])
 
+    # The test part is looked at again only where another network is trained.
+    now = json.loads((folder / "summary.json").read_text())
+    tests = now["accuracy"]["tests"]
+    assert tests == len({summary["search"]["winner"] for summary in (before, now)})
     longer_final = run_command(search_command("trials=4", "final.epochs=2"))
     assert longer_final.returncode == 0, longer_final.stderr
-    assert "looked at 3 times in this run" in longer_final.stdout
+    assert f"looked at {tests + 1} times in this run" in longer_final.stdout
 
     other = run_command(search_command("trials=4", "seed=5"))
     assert other.returncode == 2

@@ -30,7 +30,7 @@ TUNING = Tuning(
     data="{}",
     share=0.2,
     steps=1,
-    train=TrainSettings(),
+    train=TrainSettings(epochs=1),
     resolution=RESOLUTION,
     keep=Keep.LARGEST_NORM,
     seed=0,

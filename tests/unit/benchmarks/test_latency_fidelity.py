@@ -65,6 +65,7 @@ class World:
     cold_ms_per_mb: float = 0.0
 
     name = "made_up"
+    is_live = True
 
     def describe(self) -> dict[str, Any]:
         return DESCRIBED

@@ -55,6 +55,10 @@ class FakeDevice:
     def name(self) -> str:
         return "fake"
 
+    @property
+    def is_live(self) -> bool:
+        return True
+
     def describe(self) -> dict[str, Any]:
         return DESCRIBED
 

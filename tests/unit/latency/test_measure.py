@@ -28,6 +28,7 @@ MakeDevice = Callable[..., Any]
 
 CONV = ConvNormAct(out_channels=8, kernel=3)
 NETWORK = Architecture(name="two", blocks=(CONV, ClassifierHead(num_classes=10)), resolution=8)
+WHOLE = network_key(NETWORK)
 KEYS = {*network_keys(NETWORK), *network_boundaries(NETWORK), network_key(NETWORK)}
 
 
@@ -79,10 +80,10 @@ def test_more_rounds_refine_a_table_that_is_there(tmp_path: Path, make_device: M
     device, path = make_device(), tmp_path / "table.jsonl"
     _ensure(device, path, min_rounds=2)
     table = _ensure(device, path, min_rounds=4)
-    assert [entry.rounds for entry in table.entries] == [4] * 4
+    assert {e.key: e.rounds for e in table.entries} == dict.fromkeys(KEYS, 4) | {WHOLE: 8}
     assert _ensure(device, path, min_rounds=3).entries == table.entries
     assert device.asked == [KEYS, KEYS]
-    assert len(read_visits(path)[1]) == 16
+    assert len(read_visits(path)[1]) == 20
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"format": "chronas-late'])
@@ -141,6 +142,16 @@ def test_a_machine_that_is_no_longer_as_fast_as_its_table_is_told_of(
     _ensure(make_device(slowness=slowness), path, warn=warnings.append)
     assert [warning[: len(text)] for warning, text in zip(warnings, said, strict=True)] == said
     assert path.read_bytes() == held
+
+
+def test_a_device_that_is_not_live_is_not_asked_how_fast_it_is_now(
+    tmp_path: Path, make_device: MakeDevice
+) -> None:
+    device, path = make_device(), tmp_path / "table.jsonl"
+    _ensure(device, path)
+    device.is_live = False
+    assert len(_ensure(device, path, warn=pytest.fail)) == 4
+    assert len(device.asked) == 1
 
 
 def test_entries_come_back_in_the_order_of_the_question(

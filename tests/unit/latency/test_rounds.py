@@ -76,6 +76,32 @@ def test_every_entry_is_visited_until_it_has_the_fewest_visits(
     assert rounds.due() == []
 
 
+def test_what_is_lacking_has_too_few_visits_whatever_they_say(
+    make_rounds: Callable[..., Rounds], make_visit: MakeVisit
+) -> None:
+    whole = {"parts": ["p", "q"], "boundaries": ["b"], "role": "validation"}
+    entries = [
+        _entry("seldom"),
+        _entry("often"),
+        _entry("whole", **whole),
+        _entry("traced", trace=True),
+        _entry("company", company=True),
+    ]
+    records = [
+        *(make_visit("seldom", 1.0, _time()) for _ in range(1)),
+        *(make_visit("often", ms, _time()) for ms in (1.0, 2.0)),  # and would be visited again
+        *(make_visit("whole", 1.0, _time(), **whole) for _ in range(3)),
+        make_visit("traced", 1.0, _time()),
+    ]
+    rounds = make_rounds(entries, records, min_rounds=2, max_rounds=5)
+    assert [entry["key"] for entry in rounds.lacking()] == ["seldom", "whole", "traced"]
+    assert "often" in _keys(rounds.due())
+    rounds.add(make_visit("seldom", 1.0, _time()))
+    rounds.add(make_visit("whole", 1.0, _time(), **whole))
+    rounds.add(make_visit("traced", 1.0, _time(), ops=[["node", "Conv", 1.0]]))
+    assert rounds.lacking() == []
+
+
 def test_whole_networks_have_two_visits_a_round_in_different_sittings(
     make_rounds: Callable[..., Rounds], make_visit: MakeVisit
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from latency.plan import MeasureSettings, graph_entry
 from latency.side_by_side import measure_side_by_side
+from latency.table import TableError
 from search_spaces.blocks import ConvNormAct
 from search_spaces.lowering import lower_block
 from search_spaces.shapes import TensorShape
@@ -39,3 +40,8 @@ def test_the_ratio_is_that_of_visits_which_ran_in_turns(
     assert 0.01 < found.interval < 0.03
     assert (found.first.key, found.second.key) == ("first", "second")
     assert found.second.median_ms == 2.0
+
+    apart = [{**visit, "at_s": float(number)} for number, visit in enumerate(visits)]
+    path.write_text("\n".join([header, *map(json.dumps, apart)]) + "\n")
+    with pytest.raises(TableError, match=r"clock\.jsonl holds no sitting of both networks"):
+        measure_side_by_side(device, path, first, second, SETTINGS)

@@ -1,13 +1,17 @@
 """The winner: the best by reward that measures within the target."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from latency.keys import network_key
+from latency.plan import MeasureSettings
 from latency.table import Entry
 from nas.reward import PowerReward
 from nas.study import Candidate
-from nas.winner import Finalist, choose_winner
+from nas.winner import Finalist, NetworkClock, choose_winner
 from search_spaces import Architecture
 from search_spaces.blocks import InvertedResidual
 from search_spaces.spaces import SearchSpace
@@ -21,7 +25,11 @@ class Clock:
 
     def __init__(self, latencies_ms: Mapping[tuple[int, ...], float]) -> None:
         self.seen: list[str] = []
+        self.announced: list[str] = []
         self._latencies_ms = latencies_ms
+
+    def announce(self, architectures: Sequence[Architecture]) -> None:
+        self.announced += [architecture.name for architecture in architectures]
 
     def __call__(self, architecture: Architecture) -> Entry:
         self.seen.append(architecture.name)
@@ -67,7 +75,7 @@ def found(small_space: SearchSpace) -> list[Candidate]:
 
 
 def _choose(
-    found: list[Candidate], space: SearchSpace, clock: Clock, most: int = 5
+    found: list[Candidate], space: SearchSpace, clock: Clock | NetworkClock, most: int = 5
 ) -> tuple[Finalist, list[Finalist]]:
     return choose_winner(found, space, TARGET_MS, BY_ACCURACY, most, clock, lambda *_: None)  # type: ignore[arg-type]
 
@@ -119,8 +127,28 @@ def test_equal_networks_are_measured_once_and_count_once(
     twin = _candidate(small_space, 4, (3, 5), reward=0.7, latency_ms=9.0)
     clock = Clock({(3, 5): 11.0, (5, 3): 9.0})
     winner, _ = _choose([*found, twin], small_space, clock, most=2)
-    assert clock.seen == ["small_0", "small_1"]
+    assert clock.announced == clock.seen == ["small_0", "small_1"]
     assert winner.candidate.number == 1
+
+
+@pytest.mark.parametrize(("is_live", "plans"), [(True, [1, 1]), (False, [3, 0, 0])])
+def test_a_device_that_is_not_live_is_asked_for_all_at_once(
+    found: list[Candidate],
+    small_space: SearchSpace,
+    make_device: Callable[..., Any],
+    tmp_path: Path,
+    is_live: bool,
+    plans: list[int],
+) -> None:
+    networks = [small_space.build(candidate.choices) for candidate in found]
+    costs_ms = dict(zip(map(network_key, networks), [11.0, 9.0, 12.0, 13.0], strict=True))
+    device = make_device(lambda entry: costs_ms[entry["key"]])
+    device.is_live = is_live
+    clock = NetworkClock(device=device, folder=tmp_path, settings=MeasureSettings())
+    winner, measured = _choose(found, small_space, clock, most=3)
+    assert [len(keys) for keys in device.asked] == plans
+    assert winner.candidate.number == 1
+    assert [finalist.candidate.number for finalist in measured] == [0, 1]
 
 
 def test_progress_says_how_many_were_measured(

@@ -1,0 +1,114 @@
+"""The last stage: what is trained stays, whatever becomes of the measurement."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+
+from latency.console import Terminal
+from latency.devices.base import DeviceError
+from latency.plan import MeasureSettings
+from nas import handover
+from nas.data import ImageData, Split
+from nas.handover import Handover, LastStage
+from nas.run_folder import Folder
+from nas.training import TrainSettings
+from search_spaces import Architecture
+from search_spaces.spaces import SearchSpace
+
+
+@pytest.fixture
+def network(small_space: SearchSpace) -> Architecture:
+    return small_space.build(small_space.base_choices, name="small_7")
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[TrainSettings]:
+    """How networks were trained."""
+    found: list[TrainSettings] = []
+    train = handover.train
+
+    def counted(model: Any, split: Any, settings: TrainSettings, **options: Any) -> None:
+        found.append(settings)
+        train(model, split, settings, **options)
+
+    monkeypatch.setattr(handover, "train", counted)
+    return found
+
+
+def _data() -> ImageData:
+    def split(number: int) -> Split:
+        return Split(images=torch.rand(number, 3, 16, 16), labels=torch.arange(number) % 10)
+
+    return ImageData(
+        name="noise",
+        train=split(20),
+        validation=split(20),
+        test=split(20),
+        class_names=tuple("0123456789"),
+        mean=0.5,
+        std=0.3,
+    )
+
+
+def _hand_over(
+    device: Any, network: Architecture, folder: Path, final: TrainSettings | None = None
+) -> Handover:
+    stage = LastStage(
+        data=_data(),
+        device=device,
+        final=final or TrainSettings(epochs=1, batch_size=10),
+        measure=MeasureSettings(),
+        seed=0,
+    )
+    return stage.hand_over(network, None, Folder(folder), Terminal())
+
+
+def test_a_network_is_trained_once_however_often_measuring_fails(
+    network: Architecture,
+    trainings: list[TrainSettings],
+    make_device: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = make_device()
+
+    def fail(*_: object) -> None:
+        raise DeviceError("the phone is off")
+
+    with monkeypatch.context() as off:
+        off.setattr(device, "measure", fail)
+        for _ in range(2):
+            with pytest.raises(DeviceError, match="the phone is off"):
+                _hand_over(device, network, tmp_path)
+    content = (tmp_path / "best.onnx").read_bytes()
+    assert Architecture.from_yaml(tmp_path / "best.yaml") == network
+
+    found = _hand_over(device, network, tmp_path)
+    assert len(trainings) == found.tests == 1
+    assert found.measured.latency_ms == 1.0
+    assert (tmp_path / "best.onnx").read_bytes() == content
+    assert len(device.asked) == 1
+    onnx.checker.check_model(onnx.load_from_string(content))
+
+
+def test_what_is_trained_otherwise_is_another_file_with_its_own_measurement(
+    network: Architecture,
+    trainings: list[TrainSettings],
+    make_device: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    device, longer = make_device(), TrainSettings(epochs=2, batch_size=10)
+    first = _hand_over(device, network, tmp_path)
+    second = _hand_over(device, network, tmp_path, longer)
+    assert [settings.epochs for settings in trainings] == [1, 2]
+    assert (first.tests, second.tests) == (1, 2)
+    assert len({*device.asked[0], *device.asked[1]}) == 2
+    assert _hand_over(device, network, tmp_path, longer) == second
+    assert len(trainings) == 2
+
+    (tmp_path / "best.onnx").unlink()
+    assert _hand_over(device, network, tmp_path, longer).tests == 3
