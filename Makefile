@@ -69,7 +69,7 @@ $(TEST_SETUP): $(SETUP)
 	@echo '==> Installing what the tests need'
 	@$(INSTALL) --no-build-isolation -e '.[tests,grpc,postgresql,ray]'
 	@echo '==> Installing the networks that tests compare against'
-	@$(INSTALL) --no-deps torchvision timm
+	@$(INSTALL) --no-deps torchvision timm torch-pruning
 	@$(INSTALL) huggingface_hub pillow safetensors
 	@touch $@
 	@echo '==> Ready to test'
