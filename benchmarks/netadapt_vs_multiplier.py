@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("--train", type=Path, metavar="FILE", help="images as parquet (the embedded digits)")
     add("--validation", type=Path, metavar="FILE", help="images that are tested on")
-    add("--seed-network", choices=NETWORKS, default="mobilenet_v2", help="(%(default)s)")
+    add("--seed-network", choices=NETWORKS, default="mobilenet_v3_small", help="(%(default)s)")
     add("--as-published", action="store_true", help="with all its blocks, and a stem of stride 2")
     add("--targets", default="75,55,40", help="in %% of the seed's latency (%(default)s)")
     add("--seeds", type=int, default=3, help="random ones (%(default)s)")
