@@ -15,12 +15,13 @@ from latency.context import walk_in_context
 from latency.devices import Device
 from latency.keys import network_key
 from latency.measure import ensure_table, measure_entries
-from latency.plan import MeasureSettings, Progress, network_entry, no_progress
+from latency.plan import MeasureSettings, Progress, network_entry
 from latency.reach import Step
 from latency.table import Entry, LatencyTable
 from nas.executors import Executor
 from nas.settings import for_networks
-from netadapt.journal import State, StepFolder
+from netadapt.clock import Clock
+from netadapt.journal import Ended, State, StepFolder, steps_ended
 from netadapt.loop import NetAdaptLoop
 from netadapt.proposals import ProposalSettings, missing_steps, steps_to_propose
 from netadapt.tuning import Tuning
@@ -83,58 +84,47 @@ class Shaving:
         """
         folder = self.folder / f"seed{tuning.seed}"
         with terminal.progress(f"measuring blocks of {seed.name}") as update:
-            table = self._ensure(steps_to_propose(seed, self.proposals), update)
-        predicted_ms = table.network_latency_ms(seed)
+            self._ensure(steps_to_propose(seed, self.proposals), update)
+        start = State(
+            architecture=seed,
+            weights=weights,
+            accuracy=accuracy,
+            predicted_ms=seed_ms,  # all predictions are made from it
+            measured_ms=seed_ms,
+        )
+        clock = Clock(device=self.device, settings=for_networks(self.measure))
         with terminal.progress(f"shaving seed {tuning.seed}") as update:
             loop = NetAdaptLoop(
                 folder=folder,
                 tuning=tuning,
                 proposals=self.proposals,
-                delta_ms=self.delta * predicted_ms,
+                delta_ms=self.delta * seed_ms,
                 decay=1.0,
-                measure_proposals=lambda network, delta_ms: self._complete(
-                    network, delta_ms, update
-                ),
-                clock=partial(self._clock, seed, seed_ms, folder / "clock"),
+                measure_proposals=partial(self._complete, update, start),
+                clock=partial(clock.timed, seed, seed_ms),
                 executor=executor,
                 observer=_Observer(terminal, update, tuning.seed, self.targets_ms[-1]),
-            )
-            start = State(
-                architecture=seed,
-                weights=weights,
-                accuracy=accuracy,
-                predicted_ms=predicted_ms,
-                measured_ms=seed_ms,
             )
             loop.run(start, self.targets_ms[-1])
         return points_of(folder, self.targets_ms)
 
-    def _complete(self, network: Architecture, delta_ms: float, update: Update) -> LatencyTable:
+    def _complete(
+        self, update: Update, start: State, network: Architecture, delta_ms: float
+    ) -> LatencyTable:
         """The table with every block that the network's proposals need."""
-        wanted = walk_in_context(network)
-        table = self._ensure(wanted, update)
-        while missing := missing_steps(network, table, delta_ms, self.proposals, ahead=AHEAD):
+        own = walk_in_context(network)
+        table = self._ensure(own, update)
+        while True:
+            table = table.at_speed_of(start.architecture, start.measured_ms)
+            missing = missing_steps(network, table, delta_ms, self.proposals, ahead=AHEAD)
+            if not missing:
+                return table
             update.describe(f"measuring {len(missing)} blocks")
-            table = self._ensure([*wanted, *missing], update)
-        return table
+            table = self._ensure([*own, *missing], update)
 
     def _ensure(self, steps: Iterable[Step], update: Update) -> LatencyTable:
         path = self.folder / "table.jsonl"
         return ensure_table(self.device, path, steps, {}, self.measure, update)
-
-    def _clock(
-        self, seed: Architecture, seed_ms: float, folder: Path, network: Architecture
-    ) -> float:
-        """A network's latency, in turns with the seed, as a share of what that took at first.
-
-        So targets, which are shares of the seed's latency, mean the same when the machine's speed
-        has changed since.
-        """
-        path = folder / f"{network_key(network).partition('@')[0]}.jsonl"
-        settings = for_networks(self.measure)
-        found = measure_networks(self.device, path, [seed, network], settings, no_progress)
-        share = found[network_key(network)].latency_ms / found[network_key(seed)].latency_ms
-        return seed_ms * share
 
 
 class _Observer:
@@ -148,11 +138,12 @@ class _Observer:
         self._update.describe(f"seed {self._seed}, step {step}: {proposals} proposals")
         self._update(done, proposals)
 
-    def chosen(self, step: int, change: str, before: State, now: State) -> None:
+    def ended(self, step: int, before: State, ended: Ended) -> None:
+        now = ended.state
         self._terminal.line(
-            f"seed {self._seed}, step {step}: {change}; accuracy {before.accuracy:.1%} → "
-            f"{now.accuracy:.1%}, measured {now.measured_ms:.2f} ms, last target "
-            f"{self._last_ms:.2f} ms"
+            f"seed {self._seed}, step {step}: {ended.change}; accuracy {before.accuracy:.1%} → "
+            f"{now.accuracy:.1%}, measured {now.measured_ms:.3f} ms, last target "
+            f"{self._last_ms:.3f} ms"
         )
 
     def note(self, text: str) -> None:
@@ -162,25 +153,22 @@ class _Observer:
 def points_of(folder: Path, targets_ms: Sequence[float]) -> list[Point]:
     """The first network of a finished run that meets each target."""
     points: list[Point] = []
-    step = proposals = 0
-    while len(points) < len(targets_ms):
-        step += 1
-        files = StepFolder(folder, step)
-        state, proposed = files.chosen(), files.proposals()
-        if state is None or proposed is None:
-            raise ValueError(f"{folder} holds no network within {targets_ms[len(points)]:.3f} ms")
-        proposals += len(proposed)
-        while len(points) < len(targets_ms) and state.measured_ms <= targets_ms[len(points)]:
+    proposals = 0
+    for step, ended in enumerate(steps_ended(folder), start=1):
+        proposals += len(StepFolder(folder, step).proposals() or ())
+        while len(points) < len(targets_ms) and ended.state.measured_ms <= targets_ms[len(points)]:
             points.append(
                 Point(
                     number=len(points) + 1,
                     target_ms=targets_ms[len(points)],
-                    architecture=state.architecture,
-                    weights=state.weights,
+                    architecture=ended.state.architecture,
+                    weights=ended.state.weights,
                     chosen=step,
                     proposals=proposals,
                 )
             )
+    if len(points) < len(targets_ms):
+        raise ValueError(f"{folder} holds no network within {targets_ms[len(points)]:.3f} ms")
     return points
 
 

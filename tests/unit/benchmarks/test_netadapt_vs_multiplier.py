@@ -23,7 +23,7 @@ from latency.keys import network_key
 from nas.executors import Channel, ThreadExecutor
 from nas.training.loop import DivergenceError
 from netadapt.changes import ProposalKind
-from netadapt.journal import State, StepFolder
+from netadapt.journal import Ended, State, StepFolder
 from netadapt.proposals import Proposal
 from search_spaces import load_seed
 from search_spaces.blocks import ConvNormAct
@@ -141,7 +141,7 @@ def _write_steps(folder: Path, latencies_ms: list[float]) -> None:
             predicted_ms=latency_ms,
             measured_ms=latency_ms,
         )
-        files.choose(state, "narrower", 2)
+        files.end(Ended(change="narrower", saved_ms=1.0, state=state), 2)
 
 
 def test_points_are_the_first_networks_within_their_targets(tmp_path: Path) -> None:
