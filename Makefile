@@ -68,7 +68,7 @@ $(TEST_SETUP): $(SETUP)
 	@rm -f $@
 	@echo '==> Installing what the tests need'
 	@$(INSTALL) --no-build-isolation -e '.[tests,grpc,postgresql,ray]'
-	@echo '==> Installing the networks that tests compare against'
+	@echo '==> Installing what tests compare against'
 	@$(INSTALL) --no-deps torchvision timm torch-pruning
 	@$(INSTALL) huggingface_hub pillow safetensors
 	@touch $@
