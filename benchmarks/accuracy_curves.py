@@ -19,6 +19,11 @@ class Interval:
     low: float
     high: float
 
+    def in_points(self) -> str:
+        """Of accuracies in 0..1: ``+1.20 (+0.40 to +2.00)``."""
+        value, low, high = (100 * each for each in (self.value, self.low, self.high))
+        return f"{value:+.2f}" if math.isnan(low) else f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
+
 
 def mean_interval(values: Sequence[float]) -> Interval:
     """Student's interval of the mean; of differences from the same seeds, it is a paired one."""

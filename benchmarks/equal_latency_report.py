@@ -105,11 +105,10 @@ def print_figures(outcomes: Sequence[Outcome], terminal: Terminal) -> None:
     )
     every = [gain for rival in rivals_of(outcomes) for gain in gains(outcomes, rival)]
     for each in every:
-        low, middle, high = (100 * v for v in (each.gain.low, each.gain.value, each.gain.high))
         line(
             f"{each.rival:<22}{each.latency_ms:>9.3f} ms {each.accuracy:>7.2%}"
             f"{each.rival_ms:>9.3f} ms {each.rival_accuracy:>7.2%}"
-            f"{f'{middle:+.2f} ({low:+.2f} to {high:+.2f})':>34}{each.speedup!s:>27}"
+            f"{each.gain.in_points():>34}{each.speedup!s:>27}"
         )
     ours = [each for each in outcomes if each.method is Method.NETADAPT]
     for point in sorted({each.point for each in ours}):

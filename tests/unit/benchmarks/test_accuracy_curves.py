@@ -68,3 +68,5 @@ def test_one_value_has_no_interval() -> None:
     assert found.value == 0.5
     assert math.isnan(found.low)
     assert math.isnan(found.high)
+    assert found.in_points() == "+50.00"
+    assert mean_interval([0.01, 0.01]).in_points() == "+1.00 (+1.00 to +1.00)"
