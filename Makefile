@@ -68,8 +68,8 @@ $(TEST_SETUP): $(SETUP)
 	@rm -f $@
 	@echo '==> Installing what the tests need'
 	@$(INSTALL) --no-build-isolation -e '.[tests,grpc,postgresql,ray,safetensors]'
-	@echo '==> Installing the networks that tests compare against'
-	@$(INSTALL) --no-deps torchvision timm
+	@echo '==> Installing what tests compare against'
+	@$(INSTALL) --no-deps torchvision timm torch-pruning
 	@$(INSTALL) huggingface_hub pillow
 	@touch $@
 	@echo '==> Ready to test'
