@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from latency.figures import png
@@ -59,6 +60,7 @@ def _draw_accuracy(axes: Axes, summary: Mapping[str, Any]) -> None:
             ha="center",
             va="bottom" if above else "top",
             fontsize=8,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
         )
     axes.set_xlabel("measured latency on this device, ms")
     axes.set_ylabel("accuracy, images kept for proposals, %")

@@ -133,7 +133,6 @@ def run(tmp_path: Path) -> NetAdaptRun:
     digits = '{"_target_": "nas.data.digits.digits_data", "seed": 0, "validation_share": 0.2, '
     return SimpleNamespace(  # type: ignore[return-value]
         settings=settings,
-        seed=SEED,
         data=SimpleNamespace(name="digits", validation=range(148), test=range(263)),
         tuning=Tuning(
             data=digits + '"test_share": 0.2}',
