@@ -37,7 +37,8 @@ def begin(run: NetAdaptRun, folder: RunFolder, clock: Clock, terminal: Terminal)
     """Measure and train the seed, and measure the table; its figures stay where a run goes on.
 
     Raises:
-        ValueError: the target is met by the seed, or no network can meet it.
+        ValueError: the target is met by the seed, or no network can meet it; or the weights given
+            are of another network.
     """
     weights = folder.path / "seed.pt"
     known: dict[str, Any] | None = folder.read_json(_FILE)

@@ -1,5 +1,6 @@
 """The network that a run begins with: its weights from a file, trained where they are not all."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from latency.console import Terminal
 from nas.entry import CONFIG_FOLDER
 from nas.resolvers import register_resolvers
 from nas.training.weights import load_weights, save_weights
-from netadapt.seed import Seed, read_seed, train_seed
+from netadapt.seed import Seed, read_seed, train_seed, weights_file
 from netadapt.setup import NetAdaptRun, build_run
 from search_spaces import Architecture, build_model
 from search_spaces.blocks import ClassifierHead, ConvNormAct
@@ -88,6 +89,18 @@ def test_weights_that_were_written_stay(run: NetAdaptRun, tmp_path: Path) -> Non
     before = path.read_bytes()
     train_seed(Seed(architecture=NETWORK, weights={}), run, path, Terminal())
     assert path.read_bytes() == before
+
+
+def test_what_was_trained_serves_other_runs(run: NetAdaptRun, tmp_path: Path) -> None:
+    first = replace(run, weights=None, folder=tmp_path / "runs" / "first")
+    assert weights_file(first) is None
+    nothing = Seed(architecture=NETWORK, weights={})
+    accuracy = train_seed(nothing, first, tmp_path / "first.pt", Terminal())
+    assert accuracy > 0.3
+    second = replace(first, folder=tmp_path / "runs" / "second")
+    seed = read_seed(second.seed, weights_file(second), lambda _: None)
+    assert train_seed(seed, second, tmp_path / "second.pt", Terminal()) == accuracy
+    assert weights_file(replace(second, weights=tmp_path / "given.pt")) == tmp_path / "given.pt"
 
 
 def test_without_a_file_nothing_is_known(run: NetAdaptRun) -> None:
