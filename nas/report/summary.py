@@ -8,6 +8,7 @@ from typing import Any
 
 from latency.fidelity import Fidelity
 from latency.table import LatencyTable
+from latency.table_report import printable
 from nas.handover import Handover
 from nas.setup import Search
 from nas.winner import Finalist
@@ -95,8 +96,11 @@ def package_versions() -> dict[str, str]:
 
 
 def processor_name(device: Mapping[str, Any]) -> str:
-    """What computes, of a table header's ``device``: the GPU where that measured, or the CPU."""
-    return str(device["gpu"] if "gpu" in device else device["cpu"])
+    """What computes, of a table header's ``device``: the GPU where that measured, or the CPU.
+
+    A table that somebody brought may say neither, or anything.
+    """
+    return printable(device.get("gpu") or device.get("cpu") or "an unnamed processor")
 
 
 def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:

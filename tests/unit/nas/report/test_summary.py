@@ -12,7 +12,7 @@ import torch
 from latency.fidelity import fidelity
 from latency.table import Validation
 from nas.report.page import render_page
-from nas.report.summary import summary_lines
+from nas.report.summary import processor_name, summary_lines
 
 MakeSummary = Callable[..., dict[str, Any]]
 
@@ -114,3 +114,19 @@ def test_the_text_says_how_the_table_was_validated(make_summary: MakeSummary) ->
     text = "\n".join(summary_lines(summary, "runs/small_10ms"))
     assert "MAPE 1.33%, within ±5 % 100.0%" in text
     assert "noise floor: MAPE 0.97%; over 3 other networks of the space" in text
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [
+        ({"cpu": "a <fast> CPU", "gpu": "H100"}, "H100"),
+        ({"cpu": "a <fast> CPU"}, "a <fast> CPU"),
+        ({"system": "Linux"}, "an unnamed processor"),
+        ({"cpu": "\x1b[2J"}, r"'\x1b[2J'"),
+        ({"cpu": ["two"]}, "['two']"),
+    ],
+)
+def test_what_measured_has_a_name_whatever_its_table_says(
+    device: dict[str, Any], name: str
+) -> None:
+    assert processor_name(device) == name
