@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 from latency.console import Terminal, Update
-from latency.context import walk_in_context
 from latency.devices import Device
 from latency.keys import network_key
 from latency.measure import ensure_table, measure_entries
@@ -23,12 +22,10 @@ from nas.settings import for_networks
 from netadapt.clock import Clock
 from netadapt.journal import Ended, State, StepFolder, steps_ended
 from netadapt.loop import NetAdaptLoop
-from netadapt.proposals import ProposalSettings, missing_steps, steps_to_propose
+from netadapt.proposals import ProposalSettings, steps_to_propose
+from netadapt.step_table import StepTable
 from netadapt.tuning import Tuning
 from search_spaces.architecture import Architecture
-
-AHEAD = 16
-"""Changes of a place that are measured at once, where the table lacks what a step needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +90,14 @@ class Shaving:
             measured_ms=seed_ms,
         )
         clock = Clock(device=self.device, settings=for_networks(self.measure))
+        tables = StepTable(
+            device=self.device,
+            path=self.folder / "table.jsonl",
+            measure=self.measure,
+            proposals=self.proposals,
+            seed=seed,
+            seed_ms=seed_ms,
+        )
         with terminal.progress(f"shaving seed {tuning.seed}") as update:
             loop = NetAdaptLoop(
                 folder=folder,
@@ -100,27 +105,13 @@ class Shaving:
                 proposals=self.proposals,
                 delta_ms=self.delta * seed_ms,
                 decay=1.0,
-                measure_proposals=partial(self._complete, update, start),
+                measure_proposals=partial(tables.of, update=update),
                 clock=partial(clock.timed, seed, seed_ms),
                 executor=executor,
                 observer=_Observer(terminal, update, tuning.seed, self.targets_ms[-1]),
             )
             loop.run(start, self.targets_ms[-1])
         return points_of(folder, self.targets_ms)
-
-    def _complete(
-        self, update: Update, start: State, network: Architecture, delta_ms: float
-    ) -> LatencyTable:
-        """The table with every block that the network's proposals need."""
-        own = walk_in_context(network)
-        table = self._ensure(own, update)
-        while True:
-            table = table.at_speed_of(start.architecture, start.measured_ms)
-            missing = missing_steps(network, table, delta_ms, self.proposals, ahead=AHEAD)
-            if not missing:
-                return table
-            update.describe(f"measuring {len(missing)} blocks")
-            table = self._ensure([*own, *missing], update)
 
     def _ensure(self, steps: Iterable[Step], update: Update) -> LatencyTable:
         path = self.folder / "table.jsonl"

@@ -24,7 +24,6 @@ from rich.table import Table
 
 from benchmarks.environment import append_row, environment_columns
 from latency.console import Terminal, Update
-from latency.context import walk_in_context
 from latency.devices import LocalDevice
 from latency.measure import ensure_table
 from latency.options import make_parser, run_command
@@ -37,18 +36,18 @@ from netadapt.clock import Clock
 from netadapt.proposals import (
     Proposal,
     ProposalSettings,
-    missing_steps,
     propose,
     steps_to_propose,
 )
 from netadapt.smallest import smallest_descendant
+from netadapt.step_table import StepTable
 from search_spaces.architecture import Architecture
 from search_spaces.seeds import load_seed, seed_names
 
 SEEDS = ("mnasnet_a1", "mobilenet_v3_large", "mobilenet_v2", "mobilenet_v1", "shufflenet_v2_x1_0")
 MEASURE = MeasureSettings(runs=6, min_rounds=3, max_rounds=3)
 EVERYTHING = ProposalSettings(kinds=tuple(ProposalKind))
-AIM, AHEAD, REPEATS = 0.05, 4, 20
+AIM, REPEATS = 0.05, 20
 PACKAGES = ("numpy", "onnxruntime")
 
 
@@ -139,12 +138,19 @@ def shave(seed: Architecture, folder: Path, options: argparse.Namespace, update:
     seed_ms = beside.first.median_ms
     table = ensure_table(device, path, steps_to_propose(seed, EVERYTHING), {}, MEASURE, update)
     proposals, propose_ms = _time_proposals(seed, table, options.delta)
+    tables = StepTable(
+        device=device,
+        path=path,
+        measure=MEASURE,
+        proposals=ProposalSettings(),
+        seed=seed,
+        seed_ms=seed_ms,
+    )
     chosen: list[Proposal] = []
     rng, network, delta_ms = random.Random(options.random_seed), seed, options.delta * seed_ms  # noqa: S311
     while seed_ms - sum(p.saved_ms for p in chosen) > options.share * seed_ms:
         update.describe(f"{seed.name}: step {len(chosen) + 1}")
-        table = _completed(path, seed, seed_ms, network, delta_ms, update)
-        offered = propose(network, table, delta_ms)
+        offered = propose(network, tables.of(network, delta_ms, update), delta_ms)
         if not offered:
             break
         chosen.append(rng.choice(offered))
@@ -172,23 +178,6 @@ def _time_proposals(seed: Architecture, table: LatencyTable, delta: float) -> tu
         found = propose(seed, table, delta_ms, EVERYTHING)
         seconds.append(time.perf_counter() - begun)
     return len(found), 1e3 * median(seconds)
-
-
-def _completed(
-    path: Path,
-    seed: Architecture,
-    seed_ms: float,
-    network: Architecture,
-    delta_ms: float,
-    update: Update,
-) -> LatencyTable:
-    """The table with what the step looks at."""
-    table = LatencyTable.load(path).at_speed_of(seed, seed_ms)
-    while missing := missing_steps(network, table, delta_ms, ahead=AHEAD):
-        steps = [*walk_in_context(network), *missing]
-        table = ensure_table(LocalDevice(), path, steps, {}, MEASURE, update)
-        table = table.at_speed_of(seed, seed_ms)
-    return table
 
 
 def print_figures(found: Sequence[Figures]) -> None:

@@ -9,28 +9,21 @@ from functools import partial
 from typing import Any
 
 from latency.console import Terminal, Update
-from latency.context import walk_in_context
 from latency.devices.errands import NotMeasuredYet
-from latency.measure import ensure_table
 from latency.side_by_side import SideBySide
-from latency.table import LatencyTable
 from nas.handover import Handover, LastStage
 from nas.run_folder import RunFolder
 from nas.training.weights import load_weights
 from netadapt.clock import Clock, target_in_ms
 from netadapt.journal import Ended, State, StepFolder, steps_ended
 from netadapt.loop import NetAdaptLoop, NothingLeftError
-from netadapt.proposals import missing_steps
 from netadapt.report.summary import summary_lines
 from netadapt.report.writing import write_report
 from netadapt.setup import NetAdaptRun
 from netadapt.start import Start, begin, save_start
-from search_spaces import Architecture
-from search_spaces.blocks import MAX_CHANNELS
+from netadapt.step_table import StepTable
 
 MAY_CHANGE_ON_RESUME = frozenset({"executor", "final"})
-_AHEAD = 4
-"""Changes of a place that are measured at once, where the table lacks what a step needs."""
 _MORE_HANDOVERS = 2
 """How often shaving goes on, at most, where the file that is handed over measures too slow."""
 
@@ -100,39 +93,28 @@ class _Stages:
 
     def _shave(self, start: Start) -> State:
         run, settings = self.run, self.run.settings
+        seed, seed_ms = start.seed.architecture, start.seed.measured_ms
+        tables = StepTable(
+            device=run.device,
+            path=settings.table,
+            measure=settings.measure,
+            proposals=settings.proposals,
+            seed=seed,
+            seed_ms=seed_ms,
+        )
         with self.terminal.progress("shaving") as update:
             loop = NetAdaptLoop(
                 folder=self.folder.path,
                 tuning=run.tuning,
                 proposals=settings.proposals,
-                delta_ms=settings.delta * start.seed.measured_ms,
+                delta_ms=settings.delta * seed_ms,
                 decay=settings.decay,
-                measure_proposals=partial(self._complete, update, start.seed),
-                clock=partial(self.clock.timed, start.seed.architecture, start.seed.measured_ms),
+                measure_proposals=partial(tables.of, update=update),
+                clock=partial(self.clock.timed, seed, seed_ms),
                 executor=run.executor,
                 observer=_Progress(self.terminal, update, start.target_ms),
             )
             return loop.run(start.seed, start.target_ms)
-
-    def _complete(
-        self, update: Update, seed: State, network: Architecture, delta_ms: float
-    ) -> LatencyTable:
-        """Measure what the table lacks of the network's proposals, a few changes of a place a time.
-
-        Beside the network's own blocks, which every prediction of a step has in it.
-        """
-        run, settings = self.run, self.run.settings
-        table, own = LatencyTable.load(settings.table), walk_in_context(network)
-        ahead = _AHEAD if run.device.is_live else MAX_CHANNELS  # all
-        while True:
-            table = table.at_speed_of(seed.architecture, seed.measured_ms)
-            missing = missing_steps(network, table, delta_ms, settings.proposals, ahead=ahead)
-            if not missing:
-                return table
-            update.describe(f"measuring {len(missing)} blocks")
-            table = ensure_table(
-                run.device, settings.table, [*own, *missing], {}, settings.measure, update
-            )
 
     def _hand_over(self, start: Start, end: State) -> Handover:
         run = self.run
