@@ -172,6 +172,36 @@ def missing_steps(
     return list(missing)
 
 
+def decisive_steps(
+    architecture: Architecture,
+    table: LatencyTable,
+    delta_ms: float,
+    settings: ProposalSettings | None = None,
+) -> list[Step]:
+    """What ``propose`` hangs on: the network's own blocks, and those of the changes that it finds.
+
+    For every place, also those of the next change, which is proposed where the first turns out to
+    save too little.
+
+    Raises:
+        ValueError, MissingEntryError: as ``propose``.
+    """
+    settings, scan = settings or ProposalSettings(), _Scan(architecture, table, delta_ms)
+    decisive = dict.fromkeys(scan.steps)
+    for changes in places(architecture, settings.kinds, settings.divisor):
+        left = 2
+        for change in changes:
+            touched = change.steps_in(scan.steps)
+            if touched is None or scan.lacking(_new(touched)):
+                continue
+            if left < 2 or scan.is_enough(scan.saved_ps(touched)):
+                decisive |= dict.fromkeys(_new(touched))
+                left -= 1
+                if not left:
+                    break
+    return list(decisive)
+
+
 _Touched = Sequence[tuple[int, Step | None]]
 
 

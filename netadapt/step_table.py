@@ -9,19 +9,20 @@ from latency.context import After, walk_in_context
 from latency.devices import Device
 from latency.keys import block_key, boundary_key
 from latency.measure import ensure_table
-from latency.plan import MeasureSettings, steps_of
+from latency.plan import MeasureSettings
 from latency.profile import MAX_ROUNDS
 from latency.reach import Step
 from latency.table import LatencyTable
-from netadapt.proposals import ProposalSettings, missing_steps, propose
+from netadapt.proposals import ProposalSettings, decisive_steps, missing_steps
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import MAX_CHANNELS
 
 _AHEAD = 4
 """Changes of a place that are measured at once, where the table lacks what a step needs."""
-_SURE_ROUNDS = 4
-"""Visits of what is proposed, over those of any block: of many widths, each known to some percent,
-the first that seems to save enough is more often one that seems so by chance."""
+_SURE = 3
+"""How often what decides is measured, over how often any block is. Of many widths, each known to
+some percent, the first that seems to save enough is more often than not one that seems so by
+chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class StepTable:
     seed_ms: float
 
     def of(self, network: Architecture, delta_ms: float, update: Update) -> LatencyTable:
-        """A table with what ``propose`` looks at; of what it then finds, more visits.
+        """A table with what ``propose`` looks at; what decides has been measured more often.
 
         The network's own blocks, which every prediction has in it, are measured along.
 
@@ -49,33 +50,30 @@ class StepTable:
             delta_ms: δ.
             update: told how far it is.
         """
+        table = self._completed(network, delta_ms, update)
+        if not self.device.is_live:
+            return table
+        decisive = decisive_steps(network, table, delta_ms, self.proposals)
+        rounds = min(MAX_ROUNDS, _SURE * self.measure.min_rounds)
+        unsure = [step for step in decisive if _rounds(step, table) < rounds]
+        if not unsure:
+            return table
+        surely = replace(self.measure, min_rounds=rounds, max_rounds=rounds)
+        update.describe(f"measuring {len(unsure)} blocks again")
+        self._ensure([*walk_in_context(network), *unsure], surely, update)
+        return self._completed(network, delta_ms, update)
+
+    def _completed(self, network: Architecture, delta_ms: float, update: Update) -> LatencyTable:
         own = walk_in_context(network)
         table = self._ensure(own, self.measure, update)
+        ahead = _AHEAD if self.device.is_live else MAX_CHANNELS  # all
         while True:
             table = table.at_speed_of(self.seed, self.seed_ms)
-            ahead = _AHEAD if self.device.is_live else MAX_CHANNELS  # all
-            measure = self.measure
-            steps = missing_steps(network, table, delta_ms, self.proposals, ahead=ahead)
-            if not steps and self.device.is_live:
-                measure = self._surely
-                steps = self._unsure(network, table, delta_ms, measure.min_rounds)
-            if not steps:
+            missing = missing_steps(network, table, delta_ms, self.proposals, ahead=ahead)
+            if not missing:
                 return table
-            update.describe(f"measuring {len(steps)} blocks")
-            table = self._ensure([*own, *steps], measure, update)
-
-    @property
-    def _surely(self) -> MeasureSettings:
-        rounds = min(MAX_ROUNDS, _SURE_ROUNDS * self.measure.min_rounds)
-        return replace(self.measure, min_rounds=rounds, max_rounds=rounds)
-
-    def _unsure(
-        self, network: Architecture, table: LatencyTable, delta_ms: float, rounds: int
-    ) -> list[Step]:
-        """Blocks of the network and of what is proposed that have been measured less often."""
-        found = propose(network, table, delta_ms, self.proposals)
-        networks = [network, *(proposal.architecture for proposal in found)]
-        return [step for step in steps_of(networks) if _rounds(step, table) < rounds]
+            update.describe(f"measuring {len(missing)} blocks")
+            table = self._ensure([*own, *missing], self.measure, update)
 
     def _ensure(
         self, steps: Iterable[Step], measure: MeasureSettings, update: Update

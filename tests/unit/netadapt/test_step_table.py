@@ -50,7 +50,7 @@ def _by_size(entry: dict[str, Any]) -> float:
 
 
 def test_what_is_proposed_is_measured_more_often(
-    make_device: Callable[..., Any], make_step_table: Callable[[Any], StepTable]
+    make_device: Callable[..., Any], make_step_table: Callable[[Any], StepTable], tmp_path: Path
 ) -> None:
     device = make_device(_by_size)
     table = make_step_table(device).of(SEED, 0.1, Silent())
@@ -60,10 +60,10 @@ def test_what_is_proposed_is_measured_more_often(
     assert proposals
     networks = [SEED, *(proposal.architecture for proposal in proposals)]
     proposed = {block_key(*step) for step in steps_of(networks)}
-    assert {table.entry(key).rounds for key in proposed} == {8}
-    asked = len(device.asked)
+    assert {table.entry(key).rounds for key in proposed} == {6}
+    held = (tmp_path / "table.jsonl").read_bytes()
     make_step_table(device).of(SEED, 0.1, Silent())
-    assert len(device.asked) == asked
+    assert (tmp_path / "table.jsonl").read_bytes() == held
 
 
 def test_a_way_to_the_device_is_not_made_for_that(
