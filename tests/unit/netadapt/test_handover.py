@@ -74,7 +74,7 @@ def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(pipeline, "write_report", lambda *given: {"target_ms": given[-1]})
         settings = SimpleNamespace(
             target=target, delta=0.01, decay=1.0, proposals=None, final=None, random_seed=0,
-            measure_networks=None,
+            measure_networks=None, table=None, measure=None,
         )  # fmt: skip
         run = SimpleNamespace(
             settings=settings, seed=SEED, data=None, device=None, tuning=None, executor=None
