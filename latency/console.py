@@ -93,6 +93,8 @@ class _Heartbeat:
         self._terminal = terminal
         self._state = ""
         self._started = time.monotonic()
+        self._first = self._last = 0.0
+        self._since = self._started
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
@@ -108,8 +110,12 @@ class _Heartbeat:
         self._description = description
 
     def __call__(self, done: float, total: float) -> None:
-        elapsed = time.monotonic() - self._started
-        left = f", {elapsed / done * (total - done):.0f} s left" if done and elapsed > 2 else ""
+        now = time.monotonic()
+        if done < self._last or not self._state:  # something else begins, perhaps not at zero
+            self._first, self._since = done, now
+        self._last = done
+        elapsed, gained = now - self._since, done - self._first
+        left = f", {elapsed / gained * (total - done):.0f} s left" if gained and elapsed > 2 else ""
         self._state = f" {done / max(1, total):.0%}{left}"
 
     def _beat(self) -> None:

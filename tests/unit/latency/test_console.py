@@ -51,6 +51,21 @@ def test_signs_of_life_say_how_far_it_is(
     assert "  training [3]: 25%" in capsys.readouterr().out
 
 
+def test_time_left_is_that_of_what_is_being_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    shown = console._Heartbeat("shaving", Terminal())
+    for seconds, done, total, state in (
+        (100, 5, 10, " 50%"),  # goes on where another run was
+        (103, 6, 10, " 60%, 12 s left"),
+        (200, 0, 4, " 0%"),  # something else begins
+        (210, 1, 4, " 25%, 30 s left"),
+    ):
+        now[0] = seconds
+        shown(done, total)
+        assert shown._state == state
+
+
 def test_no_sign_of_life_outlives_its_work(beats: threading.Event) -> None:
     def interrupted() -> None:
         with Terminal().progress("training"):
