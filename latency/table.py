@@ -231,7 +231,7 @@ class LatencyTable:
             MissingEntryError: the table lacks one of the blocks.
             TableError: the table predicts nothing.
         """
-        return self._speed * self.scale * self._sum_ms(network)
+        return self.scale * self._sum_ms(network)
 
     def _sum_ms(self, network: Entry) -> float:
         """What a whole network's blocks add up to."""

@@ -35,6 +35,7 @@ from nas.trials import build_problem, opened_study, run_trials, write_trials
 from nas.units import format_latency
 from nas.winner import Finalist, NetworkClock, choose_winner
 from search_spaces import Architecture
+from search_spaces.spaces import SearchSpace
 
 FAILURES = (
     ValueError,
@@ -53,6 +54,9 @@ MAY_CHANGE_ON_RESUME = frozenset(
 )
 
 
+_SPEED_FILE, _SPEED_TOLERANCE = "speed.json", 0.25
+
+
 def run_search(search: Search, terminal: Terminal) -> dict[str, Any]:
     """Search, hand over the winner of each target, and return the summaries by target.
 
@@ -64,7 +68,7 @@ def run_search(search: Search, terminal: Terminal) -> dict[str, Any]:
     with ExitStack() as begun:
         begun.callback(folder.close)
         try:
-            table = _measure_space(search, terminal)
+            table = at_speed_begun(search.space, _measure_space(search, terminal), folder)
             problem = build_problem(search, table, terminal)
             _check_targets(search, problem, terminal)
             with terminal.progress("opening the study"):
@@ -209,6 +213,30 @@ def _measure_space(search: Search, terminal: Terminal) -> LatencyTable:
         terminal.line(f"  predictions  {validation.prediction}")
         terminal.line(f"  noise floor  {validation.noise}")
     return table
+
+
+def at_speed_begun(space: SearchSpace, table: LatencyTable, folder: Folder) -> LatencyTable:
+    """The table at the speed that the machine had when the search began.
+
+    Entries that are added later, as by NetAdapt, move what is usual by some percent; the latencies
+    of a search's trials are to stay comparable.
+
+    Raises:
+        ValueError: it is another table by far.
+    """
+    base = space.build(space.base_choices)
+    now_ms, known = table.network_latency_ms(base), folder.read_json(_SPEED_FILE)
+    if known is None:
+        folder.write_json(_SPEED_FILE, {"base_ms": now_ms})
+        return table
+    began_ms = known["base_ms"]
+    if abs(now_ms / began_ms - 1) > _SPEED_TOLERANCE:
+        raise ValueError(
+            f"{folder.path} was begun with other latencies: its base network took {began_ms:.2f} "
+            f"ms, and now takes {now_ms:.2f} ms by {table.source}; give this run another name=…, "
+            "or the table that it was begun with"
+        )
+    return table.at_speed_of(base, began_ms)
 
 
 def _check_targets(search: Search, problem: Problem, terminal: Terminal) -> None:
