@@ -49,12 +49,19 @@ FAILURES = (
 )
 """What a person can mend; shown as one line."""
 
-MAY_CHANGE_ON_RESUME = frozenset(
-    {"trials", "finalists", "final", "handover", "executor", "pruner", "driver_patience_s"}
-)
-
-
 _SPEED_FILE, _SPEED_TOLERANCE = "speed.json", 0.25
+MAY_CHANGE_ON_RESUME = frozenset(
+    {
+        "trials",
+        "finalists",
+        "final",
+        "handover",
+        "executor",
+        "pruner",
+        "driver_patience_s",
+        "netadapt",
+    }
+)
 
 
 def run_search(search: Search, terminal: Terminal) -> dict[str, Any]:

@@ -144,9 +144,8 @@ def build_search(config: DictConfig, *, command: str) -> Search:
         raise ValueError(" ".join(str(error).split())) from None
     device: Device = build("device", config.device)
     second_stage = SecondStage.of(plain)
-    settings = _settings(
-        config, plain, device, 1.0 if second_stage is None else second_stage.headroom
-    )
+    headroom = 1.0 if second_stage is None else second_stage.headroom
+    settings = _settings(config, plain, device, headroom)
     folder = Path(str(plain["runs"])) / settings.name
     data: ImageData = build("data", config.data)
     space = build_space(config.space, data, settings.resolutions)
@@ -165,7 +164,8 @@ def build_search(config: DictConfig, *, command: str) -> Search:
         second_stage=second_stage,
         folder=folder,
         # What is written to files, or shown, has no password in it.
-        config=plain | {"storage": settings.storage and shown(settings.storage)},
+        config=plain
+        | {"storage": settings.storage and shown(settings.storage), "headroom": headroom},
         command=_without_password(command, settings.storage),
     )
 
