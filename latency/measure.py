@@ -59,10 +59,8 @@ def ensure_table(
     if held is not None:
         known = [key for key in builders if _is_measured(held, key, settings)]
         if len(known) == len(builders):
-            if warn is None or not device.is_live:
-                return held
-            if text := _speed_warning(device, held, builders, settings):
-                warn(text)
+            if warn is not None and device.is_live:
+                _check_speed(device, held, builders, settings, warn)
             return held
         for key in _some_blocks(held, known):
             builders[key] = partial(_as_company, builders[key])
@@ -133,13 +131,14 @@ def run_plan(
         device.measure(plan, path, on_progress)
 
 
-def _speed_warning(
+def _check_speed(
     device: Device,
     table: LatencyTable,
     builders: Mapping[str, Callable[[], PlanEntry]],
     settings: MeasureSettings,
-) -> str | None:
-    """What to tell a person whose machine is not as fast as the table says."""
+    warn: Callable[[str], None],
+) -> None:
+    """Tell a person whose machine is not as fast as the table says."""
     keys = _some_blocks(table, list(builders))
     once = replace(settings, min_rounds=1, max_rounds=1)
     with tempfile.TemporaryDirectory(prefix="chronas-") as folder:
@@ -147,10 +146,9 @@ def _speed_warning(
         run_plan(device, path, [builders[key] for key in keys], once, no_progress)
         now = LatencyTable.load(path)
     change = median(now.entry(key).latency_ms / table.entry(key).latency_ms for key in keys) - 1
-    if abs(change) <= SPEED_TOLERANCE:
-        return None
-    return (
-        f"this machine is now {abs(change):.0%} {'slower' if change > 0 else 'faster'} than in "
-        f"{table.source}, in the median of {len(keys)} of its entries. If that lasts, measure anew "
-        "under another file name"
-    )
+    if abs(change) > SPEED_TOLERANCE:
+        warn(
+            f"this machine is now {abs(change):.0%} {'slower' if change > 0 else 'faster'} than in "
+            f"{table.source}, in the median of {len(keys)} of its entries. If that lasts, measure "
+            "anew under another file name"
+        )

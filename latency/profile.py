@@ -202,6 +202,8 @@ class Rounds:
         self._keys = {entry["key"] for entry in plan.entries}
         self._traced = {entry["key"] for entry in plan.entries if entry.get("trace")}
         self._company = [entry for entry in plan.entries if entry.get("company")]
+        self._wanted = [entry for entry in plan.entries if not entry.get("company")]
+        self._wanted_keys = {entry["key"] for entry in self._wanted}
         self._visits: list[dict[str, Any]] = []
         self._random = random.Random(0)  # noqa: S311
         self._due = 0
@@ -211,7 +213,7 @@ class Rounds:
 
     def add(self, line: dict[str, Any]) -> None:
         self._note(line)
-        self._done += line["key"] not in {entry["key"] for entry in self._company}
+        self._done += line["key"] in self._wanted_keys
 
     def _note(self, line: dict[str, Any]) -> None:
         # A visit without a trace, of an earlier plan, is none that this plan asks for.
@@ -225,7 +227,7 @@ class Rounds:
         least = median(line["reference_ms"] for line in self._visits) / 4 if visits else 0.0
         due: list[tuple[dict[str, Any], int]] = []
         self._due = self._done
-        for entry in self._plan.entries:
+        for entry in self._wanted:
             known = visits.get(entry["key"], [])
             if self._is_due(entry, known, spread, least):
                 now = min(_times(entry), self._most_rounds(entry) - len(known))
@@ -239,11 +241,7 @@ class Rounds:
     def lacking(self) -> list[dict[str, Any]]:
         """The entries that have fewer visits than any entry must have, however well these agree."""
         counts = Counter(line["key"] for line in self._visits)
-        return [
-            entry
-            for entry in self._plan.entries
-            if not entry.get("company") and counts[entry["key"]] < self._min_rounds(entry)
-        ]
+        return [entry for entry in self._wanted if counts[entry["key"]] < self._min_rounds(entry)]
 
     def progress(self) -> tuple[int, int]:
         """Visits that this run has made, and those that it knows it must make."""
@@ -252,8 +250,6 @@ class Rounds:
     def _is_due(
         self, entry: dict[str, Any], visits: list[float], spread: float, least: float
     ) -> bool:
-        if entry.get("company"):
-            return False
         if len(visits) < self._min_rounds(entry):
             return True
         if len(visits) >= self._most_rounds(entry):
