@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from latency.console import Update
-from latency.context import After, walk_in_context
+from latency.context import walk_in_context
 from latency.devices import Device
-from latency.keys import block_key, boundary_key
 from latency.measure import ensure_table
 from latency.plan import MeasureSettings
 from latency.profile import MAX_ROUNDS
@@ -50,22 +49,23 @@ class StepTable:
             delta_ms: δ.
             update: told how far it is.
         """
-        table = self._completed(network, delta_ms, update)
+        table = self._ensure(walk_in_context(network), self.measure, update)
+        table = self._completed(table, network, delta_ms, update)
         if not self.device.is_live:
             return table
+        update.describe("measuring what decides again")
         decisive = decisive_steps(network, table, delta_ms, self.proposals)
-        rounds = min(MAX_ROUNDS, _SURE * self.measure.min_rounds)
-        unsure = [step for step in decisive if _rounds(step, table) < rounds]
-        if not unsure:
-            return table
-        surely = replace(self.measure, min_rounds=rounds, max_rounds=rounds)
-        update.describe(f"measuring {len(unsure)} blocks again")
-        self._ensure([*walk_in_context(network), *unsure], surely, update)
-        return self._completed(network, delta_ms, update)
+        table = self._ensure(decisive, self._surely, update)
+        return self._completed(table, network, delta_ms, update)
 
-    def _completed(self, network: Architecture, delta_ms: float, update: Update) -> LatencyTable:
-        own = walk_in_context(network)
-        table = self._ensure(own, self.measure, update)
+    @property
+    def _surely(self) -> MeasureSettings:
+        rounds = min(MAX_ROUNDS, _SURE * self.measure.min_rounds)
+        return replace(self.measure, min_rounds=rounds, max_rounds=rounds)
+
+    def _completed(
+        self, table: LatencyTable, network: Architecture, delta_ms: float, update: Update
+    ) -> LatencyTable:
         ahead = _AHEAD if self.device.is_live else MAX_CHANNELS  # all
         while True:
             table = table.at_speed_of(self.seed, self.seed_ms)
@@ -73,18 +73,10 @@ class StepTable:
             if not missing:
                 return table
             update.describe(f"measuring {len(missing)} blocks")
-            table = self._ensure([*own, *missing], self.measure, update)
+            steps = [*walk_in_context(network), *missing]
+            table = self._ensure(steps, self.measure, update)
 
     def _ensure(
         self, steps: Iterable[Step], measure: MeasureSettings, update: Update
     ) -> LatencyTable:
         return ensure_table(self.device, self.path, steps, {}, measure, update)
-
-
-def _rounds(step: Step, table: LatencyTable) -> int:
-    """How often the block has been measured, or the boundary before it, if less often."""
-    block, shape, after = step
-    keys = [block_key(block, shape, after)]
-    if after is not After.IMAGE:
-        keys.append(boundary_key(shape, after))
-    return min(table.entry(key).rounds for key in keys)
