@@ -7,7 +7,7 @@ killed run goes on at the proposal where it was.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -116,9 +116,13 @@ class StepFolder(Folder):
     def end(self, ended: Ended, proposals: int) -> None:
         """End the step, or say anew how it ended; the other proposals' weights are deleted."""
         state = ended.state
-        saved = asdict(state) | {
+        saved = {
             "architecture": state.architecture.to_yaml(),
             "weights": state.weights.name,
+            "accuracy": state.accuracy,
+            "predicted_ms": state.predicted_ms,
+            "measured_ms": state.measured_ms,
+            "interval": state.interval,
         }
         self.write_json(
             CHOSEN, {"change": ended.change, "saved_ms": ended.saved_ms, "state": saved}

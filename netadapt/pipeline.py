@@ -148,13 +148,12 @@ class _Stages:
             "shaving goes on"
         )
         change = start.seed.measured_ms / beside.second.median_ms
-        files = StepFolder(self.folder.path, sum(1 for _ in steps_ended(self.folder.path)))
-        ended = files.ended()
-        assert ended is not None
+        steps = list(steps_ended(self.folder.path))
         measured = replace(
             end, measured_ms=change * beside.first.median_ms, interval=beside.interval
         )
-        files.end(replace(ended, state=measured), proposals=0)
+        files = StepFolder(self.folder.path, len(steps))
+        files.end(replace(steps[-1], state=measured), proposals=0)
         start = replace(start, target_ms=change * target_ms)
         save_start(self.folder, start)
         return start
