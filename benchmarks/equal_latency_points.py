@@ -15,8 +15,7 @@ from latency.devices import Device
 from latency.keys import network_key
 from latency.measure import ensure_table, measure_entries
 from latency.plan import MeasureSettings, Progress, network_entry
-from latency.reach import Step
-from latency.table import Entry, LatencyTable
+from latency.table import Entry
 from nas.executors import Executor
 from nas.settings import for_networks
 from netadapt.clock import Clock
@@ -79,9 +78,10 @@ class Shaving:
         Raises:
             ValueError: nothing is left to propose before the last target is met.
         """
-        folder = self.folder / f"seed{tuning.seed}"
+        folder, path = self.folder / f"seed{tuning.seed}", self.folder / "table.jsonl"
         with terminal.progress(f"measuring blocks of {seed.name}") as update:
-            self._ensure(steps_to_propose(seed, self.proposals), update)
+            steps = steps_to_propose(seed, self.proposals)
+            ensure_table(self.device, path, steps, {}, self.measure, update)
         start = State(
             architecture=seed,
             weights=weights,
@@ -92,7 +92,7 @@ class Shaving:
         clock = Clock(device=self.device, settings=for_networks(self.measure))
         tables = StepTable(
             device=self.device,
-            path=self.folder / "table.jsonl",
+            path=path,
             measure=self.measure,
             proposals=self.proposals,
             seed=seed,
@@ -112,10 +112,6 @@ class Shaving:
             )
             loop.run(start, self.targets_ms[-1])
         return points_of(folder, self.targets_ms)
-
-    def _ensure(self, steps: Iterable[Step], update: Update) -> LatencyTable:
-        path = self.folder / "table.jsonl"
-        return ensure_table(self.device, path, steps, {}, self.measure, update)
 
 
 class _Observer:

@@ -15,6 +15,7 @@ import torch
 from hypothesis import settings
 
 from benchmarks.peers import define_torchvision_operators
+from latency.console import Update
 from latency.context import After
 from latency.keys import block_key, boundary_key, network_key
 from latency.plan import reference_network, steps_of
@@ -237,3 +238,17 @@ def table_of(make_table: Callable[..., LatencyTable]) -> Callable[[Iterable[Step
         return make_table(latencies_ms)
 
     return build
+
+
+class _Silent:
+    def __call__(self, done: float, total: float) -> None:
+        pass
+
+    def describe(self, description: str) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def silent() -> Update:
+    """What is told how far something is, and shows it to nobody."""
+    return _Silent()

@@ -7,22 +7,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.netadapt_savings import Figures, main, print_figures, shave
+from latency.console import Update
 from search_spaces import load_seed
 
 FIGURES = Figures(
     seed="mnasnet_a1", seed_ms=6.0, steps=13, share=0.8, interval=0.005, predicted_ms=1.15,
     measured_ms=1.2, least_delta=1.01, proposals=60, propose_ms=12.0,
 )  # fmt: skip
-
-
-class Silent:
-    """Hears nothing."""
-
-    def __call__(self, done: float, total: float) -> None:
-        pass
-
-    def describe(self, description: str) -> None:
-        pass
 
 
 def test_agreement_is_predicted_over_measured(
@@ -35,9 +26,9 @@ def test_agreement_is_predicted_over_measured(
     assert ["yes" in line for line in lines] == [True, False]
 
 
-def test_a_small_seed_is_shaved_by_steps_of_delta(tmp_path: Path) -> None:
+def test_a_small_seed_is_shaved_by_steps_of_delta(tmp_path: Path, silent: Update) -> None:
     options = argparse.Namespace(share=0.9, delta=0.03, random_seed=0)
-    found = shave(load_seed("mobilenet_v3_small", 0.35, 32), tmp_path, options, Silent())
+    found = shave(load_seed("mobilenet_v3_small", 0.35, 32), tmp_path, options, silent)
     assert 1 <= found.steps <= 4
     assert found.least_delta >= 1
     assert found.predicted_ms >= found.steps * 0.03 * found.seed_ms

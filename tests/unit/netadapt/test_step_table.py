@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from latency.console import Update
 from latency.context import walk_in_context
 from latency.keys import block_key
 from latency.plan import MeasureSettings, steps_of
@@ -17,16 +18,6 @@ from search_spaces import load_seed
 
 SEED = load_seed("mobilenet_v3_small", resolution=32)
 EXPANSIONS = ProposalSettings(kinds=(ProposalKind.EXPANSION,))
-
-
-class Silent:
-    """Hears nothing."""
-
-    def __call__(self, done: float, total: float) -> None:
-        pass
-
-    def describe(self, description: str) -> None:
-        pass
 
 
 @pytest.fixture
@@ -50,10 +41,13 @@ def _by_size(entry: dict[str, Any]) -> float:
 
 
 def test_what_is_proposed_is_measured_more_often(
-    make_device: Callable[..., Any], make_step_table: Callable[[Any], StepTable], tmp_path: Path
+    make_device: Callable[..., Any],
+    make_step_table: Callable[[Any], StepTable],
+    silent: Update,
+    tmp_path: Path,
 ) -> None:
     device = make_device(_by_size)
-    table = make_step_table(device).of(SEED, 0.1, Silent())
+    table = make_step_table(device).of(SEED, 0.1, silent)
     assert table.network_latency_ms(SEED) == pytest.approx(100.0)
     assert not missing_steps(SEED, table, 0.1, EXPANSIONS)
     proposals = propose(SEED, table, 0.1, EXPANSIONS)
@@ -62,16 +56,16 @@ def test_what_is_proposed_is_measured_more_often(
     proposed = {block_key(*step) for step in steps_of(networks)}
     assert {table.entry(key).rounds for key in proposed} == {6}
     held = (tmp_path / "table.jsonl").read_bytes()
-    make_step_table(device).of(SEED, 0.1, Silent())
+    make_step_table(device).of(SEED, 0.1, silent)
     assert (tmp_path / "table.jsonl").read_bytes() == held
 
 
 def test_a_way_to_the_device_is_not_made_for_that(
-    make_device: Callable[..., Any], make_step_table: Callable[[Any], StepTable]
+    make_device: Callable[..., Any], make_step_table: Callable[[Any], StepTable], silent: Update
 ) -> None:
     device = make_device(_by_size)
     device.is_live = False
-    table = make_step_table(device).of(SEED, 0.1, Silent())
+    table = make_step_table(device).of(SEED, 0.1, silent)
     assert isinstance(table, LatencyTable)
     own = {block_key(*step) for step in walk_in_context(SEED)}
     assert {table.entry(key).rounds for key in own} == {2}
