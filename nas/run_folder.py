@@ -69,7 +69,7 @@ class RunFolder(Folder):
         self.is_resumed = (path / CONFIG_FILE).exists()
         try:
             if self.is_resumed:
-                _check_same(path, _flat(_read_config(path)), _flat(config), may_change)
+                _check_same(path, flat(_read_config(path)), flat(config), may_change)
             else:
                 _check_empty(path)
         except ValueError:
@@ -122,15 +122,15 @@ def _check_empty(path: Path) -> None:
         )
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``{"a": {"b": 1}}`` → ``{"a.b": 1}``."""
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def _check_same(

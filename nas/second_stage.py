@@ -6,6 +6,7 @@ NetAdapt the widths). The second stage is a command of its own, with a folder of
 stage can be run again without the other.
 """
 
+import json
 import re
 import shlex
 import signal
@@ -18,6 +19,7 @@ from typing import Any
 
 from latency.console import Terminal
 from nas.checks import check_range
+from nas.run_folder import flat
 from nas.units import format_latency
 
 _SHARED = ("data", "device", "executor", "final", "measure", "proxy_resolution", "runs", "table")
@@ -82,7 +84,7 @@ def shave_winners(
             f"from={folder}",
             f"name=netadapt_{run}{f'_{target}' if len(winners) > 1 else ''}",
             f"target_latency={target}",
-            *(f"{name}={value}" for name, value in stage.settings.items()),
+            *(f"{name}={json.dumps(value)}" for name, value in flat(stage.settings).items()),
         ]
         terminal.line()
         terminal.line(f"second stage: {shlex.join(command)}")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from latency.console import Terminal
 from nas import second_stage
@@ -68,3 +69,15 @@ def test_each_winner_is_shaved_to_its_target(monkeypatch: pytest.MonkeyPatch) ->
     ]  # fmt: skip
     assert shave_winners(stage, "a", {10.0: Path("runs/a")}, [], Terminal()) == 0
     assert "name=netadapt_a" in commands[-1]
+
+
+def test_its_settings_are_written_as_hydra_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(second_stage, "_run", lambda command: commands.append(command) or 0)
+    settings = {"weights": None, "kinds": ["expansion", "depth"], "tune": {"epochs": 2}}
+    stage = SecondStage(settings=settings, headroom=1.25)
+    shave_winners(stage, "a", {10.0: Path("runs/a")}, [], Terminal())
+    overrides = OverridesParser.create().parse_overrides(commands[0][-3:])
+    assert {each.key_or_group: each.value() for each in overrides} == {
+        "weights": None, "kinds": ["expansion", "depth"], "tune.epochs": 2,
+    }  # fmt: skip
