@@ -67,9 +67,8 @@ $(SETUP): pyproject.toml constraints.txt
 $(TEST_SETUP): $(SETUP)
 	@rm -f $@
 	@echo '==> Installing what the tests need'
-	@$(INSTALL) --no-build-isolation -e '.[tests,grpc,postgresql,ray,safetensors]'
+	@$(INSTALL) --no-build-isolation -e '.[tests,grpc,huggingface,postgresql,ray,tensorboard]'
 	@echo '==> Installing what tests compare against'
-	@$(INSTALL) --no-deps torchvision timm torch-pruning
-	@$(INSTALL) huggingface_hub pillow
+	@$(INSTALL) --no-deps torchvision timm torch-pruning axe-playwright-python
 	@touch $@
 	@echo '==> Ready to test'

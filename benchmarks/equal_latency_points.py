@@ -20,7 +20,7 @@ from nas.executors import Executor
 from nas.settings import for_networks
 from netadapt.clock import Clock
 from netadapt.journal import Ended, State, StepFolder, steps_ended
-from netadapt.loop import NetAdaptLoop
+from netadapt.loop import NetAdaptLoop, NothingLeftError
 from netadapt.proposals import ProposalSettings, steps_to_propose
 from netadapt.step_table import StepTable
 from netadapt.tuning import Tuning
@@ -73,10 +73,10 @@ class Shaving:
         executor: Executor,
         terminal: Terminal,
     ) -> list[Point]:
-        """Shave a trained network down to the last target; its points.
+        """Shave a trained network down to the last target, or as far as it goes; its points.
 
         Raises:
-            ValueError: nothing is left to propose before the last target is met.
+            ValueError: nothing is left to propose before the first target is met.
         """
         folder, path = self.folder / f"seed{tuning.seed}", self.folder / "table.jsonl"
         with terminal.progress(f"measuring blocks of {seed.name}") as update:
@@ -110,7 +110,10 @@ class Shaving:
                 executor=executor,
                 observer=_Observer(terminal, update, tuning.seed, self.targets_ms[-1]),
             )
-            loop.run(start, self.targets_ms[-1])
+            try:
+                loop.run(start, self.targets_ms[-1])
+            except NothingLeftError as error:
+                terminal.line(f"seed {tuning.seed}: no point for every target; {error}")
         return points_of(folder, self.targets_ms)
 
 
@@ -138,7 +141,11 @@ class _Observer:
 
 
 def points_of(folder: Path, targets_ms: Sequence[float]) -> list[Point]:
-    """The first network of a finished run that meets each target."""
+    """The first network of a finished run that meets each target that it came to.
+
+    Raises:
+        ValueError: it came to none.
+    """
     points: list[Point] = []
     proposals = 0
     for step, ended in enumerate(steps_ended(folder), start=1):
@@ -154,8 +161,8 @@ def points_of(folder: Path, targets_ms: Sequence[float]) -> list[Point]:
                     proposals=proposals,
                 )
             )
-    if len(points) < len(targets_ms):
-        raise ValueError(f"{folder} holds no network within {targets_ms[len(points)]:.3f} ms")
+    if not points:
+        raise ValueError(f"{folder} holds no network within {targets_ms[0]:.3f} ms")
     return points
 
 

@@ -11,6 +11,8 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional
 
+from nas.data.preprocessing import CHANNELS, Preprocessing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Split:
@@ -67,15 +69,14 @@ class SearchData:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageData:
-    """A whole data set. ``mean`` and ``std`` are those of the training part's pixels in 0..1."""
+    """A whole data set, and how its images were prepared."""
 
     name: str
     train: Split
     validation: Split
     test: Split
     class_names: tuple[str, ...]
-    mean: float
-    std: float
+    preprocessing: Preprocessing
 
     @property
     def num_classes(self) -> int:
@@ -144,8 +145,7 @@ def split_images(
         validation=part(validation),
         test=part(test),
         class_names=tuple(class_names),
-        mean=mean,
-        std=std,
+        preprocessing=Preprocessing(mean=(mean,) * CHANNELS, std=(std,) * CHANNELS),
     )
 
 

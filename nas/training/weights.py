@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor
 
 from latency.files import write_whole
@@ -55,14 +57,6 @@ def _load(path: Path) -> Any:
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-    except ModuleNotFoundError:
-        raise ValueError(
-            f"{path} needs safetensors, which is missing: pip install chronas[safetensors], or "
-            "give a .pt file"
-        ) from None
     try:
         return load(path.read_bytes())
     except SafetensorError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from benchmarks.peers import import_timm
@@ -82,9 +83,8 @@ def test_timm(
 ) -> None:
     network, images = _timm(peer), _images()
     give_statistics(network, images)
-    safetensors = pytest.importorskip("safetensors.torch", reason="needs the extra 'peers'")
     # As timm's own files: sorted by name, so the order of layers is lost.
-    safetensors.save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
     model = _read(_scaled(tmp_path, name, width), tmp_path / "weights.safetensors")
     _assert_equal_logits(model, network, images)
 

@@ -12,7 +12,7 @@ from latency.console import Terminal
 from latency.devices.base import DeviceError
 from latency.plan import MeasureSettings
 from nas import handover
-from nas.data import ImageData, Split
+from nas.data import ImageData, Preprocessing, Split
 from nas.handover import Handover, LastStage
 from nas.run_folder import Folder
 from nas.training import TrainSettings
@@ -49,8 +49,7 @@ def _data() -> ImageData:
         validation=split(20),
         test=split(20),
         class_names=tuple("0123456789"),
-        mean=0.5,
-        std=0.3,
+        preprocessing=Preprocessing(mean=(0.5,) * 3, std=(0.3,) * 3),
     )
 
 

@@ -18,7 +18,7 @@ def data() -> ImageData:
 
 def _sixteenths(data: ImageData, split: Split) -> list[tuple[int, bytes]]:
     """The label and the pixels that the file has, 0 to 16, of each image."""
-    pixels = (split.images[:, 0] * data.std + data.mean) * 16
+    pixels = (split.images[:, 0] * data.preprocessing.std[0] + data.preprocessing.mean[0]) * 16
     assert torch.allclose(pixels, pixels.round(), atol=1e-4)
     return [
         (int(label), image.astype(np.uint8).tobytes())
@@ -53,8 +53,8 @@ def test_every_part_has_the_classes_in_equal_shares(data: ImageData) -> None:
 
 
 def test_images_are_normalised_by_the_training_part_alone(data: ImageData) -> None:
-    assert data.mean == pytest.approx(0.3053, abs=1e-3)
-    assert data.std == pytest.approx(0.3760, abs=1e-3)
+    assert data.preprocessing.mean == pytest.approx((0.3053,) * 3, abs=1e-3)
+    assert data.preprocessing.std == pytest.approx((0.3760,) * 3, abs=1e-3)
     assert float(data.train.images.mean()) == pytest.approx(0, abs=1e-6)
     assert float(data.train.images.std(correction=0)) == pytest.approx(1, abs=1e-6)
     assert abs(float(data.validation.images.mean())) > 1e-4

@@ -11,7 +11,7 @@ import torch
 
 from latency.plan import MeasureSettings
 from latency.table import Entry, LatencyTable
-from nas.data import ImageData, Split
+from nas.data import ImageData, Preprocessing, Split
 from nas.handover import Handover
 from nas.report.summary import build_summary
 from nas.settings import SearchSettings
@@ -103,6 +103,5 @@ def _data() -> ImageData:
         validation=split(3),
         test=split(2),
         class_names=tuple("0123456789"),
-        mean=0.25,
-        std=0.5,
+        preprocessing=Preprocessing(mean=(0.25,) * 3, std=(0.5,) * 3),
     )

@@ -58,8 +58,7 @@ def test_every_figure_is_in_the_summary(make_summary: MakeSummary) -> None:
         "train_images": 6,
         "validation_images": 3,
         "test_images": 2,
-        "mean": 0.25,
-        "std": 0.5,
+        "preprocessing": {"mean": [0.25] * 3, "std": [0.5] * 3, "crop": 1.0},
         "proxy_resolution": 24,
         "resolution": 48,
     }

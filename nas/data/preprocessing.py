@@ -1,0 +1,53 @@
+"""What is done to an image before a network sees it; a network that is handed over carries it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nas.checks import check_range
+
+CHANNELS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessing:
+    """How pixels become a network's input.
+
+    An image with pixels in 0..1, red, green and blue, is resized (bilinear, antialiased) so that
+    its shorter side has ``resolution / crop`` pixels, cut to the ``resolution`` by ``resolution``
+    pixels in its middle, and normalised: ``(pixel - mean) / std`` by channel.
+
+    Attributes:
+        mean, std: a number a channel, of pixels in 0..1.
+        crop: the share of the shorter side that is kept, in 0.1..1.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field, low in (("mean", 0.0), ("std", 1e-6)):
+            values = getattr(self, field)
+            if len(values) != CHANNELS:
+                raise ValueError(f"{field} must be {CHANNELS} numbers, but got {values!r:.80}")
+            for value in values:
+                check_range(field, value, low, 1)
+        check_range("crop", self.crop, 0.1, 1)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images ``(N, 3, H, W)`` with pixels in 0..1 as a network's input."""
+        mean, std = (
+            torch.tensor(values, dtype=images.dtype, device=images.device)[:, None, None]
+            for values in (self.mean, self.std)
+        )
+        return (images - mean) / std
+
+    def as_dict(self) -> dict[str, list[float] | float]:
+        """As plain data."""
+        return {"mean": list(self.mean), "std": list(self.std), "crop": self.crop}
+
+    def resized(self, resolution: int) -> int:
+        """How many pixels the shorter side has before the cut."""
+        return round(resolution / self.crop)
