@@ -123,7 +123,4 @@ def hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
             f"proposal_share={share} leaves a class without images to train or to compare on "
             f"({error}); give another share, or more images"
         ) from None
-    first, second = (
-        Split(images=split.images[rows], labels=split.labels[rows]) for rows in (used, kept)
-    )
-    return first, second
+    return split.subset(used), split.subset(kept)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -12,6 +13,24 @@ from torch import Tensor
 from torch.nn import functional
 
 from nas.data.preprocessing import CHANNELS, Preprocessing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shuffle:
+    """An order of images: another one for each epoch of each seed.
+
+    Attributes:
+        start: how many batches of the epoch are left out, for they have been trained on.
+    """
+
+    seed: int
+    epoch: int
+    start: int = 0
+
+    def generator(self) -> torch.Generator:
+        """What draws the order, and nothing else."""
+        words = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(words[0]) % 2**63)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -25,13 +44,14 @@ class Split:
         return len(self.labels)
 
     def batches(
-        self, batch_size: int, resolution: int, generator: torch.Generator | None = None
+        self, batch_size: int, resolution: int, shuffle: Shuffle | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of ``(images, labels)`` at ``resolution``, channels last.
 
-        With a ``generator`` they are shuffled, and an incomplete last batch is dropped.
+        Where they are shuffled, an incomplete last batch is dropped.
         """
-        for chosen in self.index_batches(batch_size, generator):
+        generator, start = (None, 0) if shuffle is None else (shuffle.generator(), shuffle.start)
+        for chosen in islice(self.index_batches(batch_size, generator), start, None):
             yield self.images_at(chosen, resolution), self.labels[chosen]
 
     def index_batches(
@@ -46,6 +66,10 @@ class Split:
             if generator is not None and len(chosen) < min(batch_size, len(self)):
                 return
             yield chosen
+
+    def subset(self, rows: Sequence[int]) -> "Split":
+        """Some of the images."""
+        return Split(images=self.images[rows], labels=self.labels[rows])
 
     def images_at(self, chosen: Tensor, resolution: int) -> Tensor:
         """Some of the images, ``resolution`` pixels high and wide, channels last."""

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.optim.optimizer import ParamsT
 
 from nas.checks import check_fields
-from nas.data import Split
+from nas.data import Shuffle, Split
 
 StepCallback = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -100,7 +100,6 @@ def train(
         DivergenceError: the loss became infinite or NaN.
     """
     use_threads(settings.threads)
-    generator = torch.Generator().manual_seed(seed)
     batch_size = min(settings.batch_size, len(data))
     total = steps or len(data) // batch_size * settings.epochs
     optimizer = build_optimizer(model.parameters(), settings)
@@ -115,7 +114,7 @@ def train(
         if epoch and on_epoch is not None:
             on_epoch(epoch)
             model.train()
-        batches = data.batches(batch_size, resolution, generator)
+        batches = data.batches(batch_size, resolution, Shuffle(seed=seed, epoch=epoch))
         for images, labels in islice(batches, total - done):
             loss = functional.cross_entropy(
                 model(images), labels, label_smoothing=settings.label_smoothing

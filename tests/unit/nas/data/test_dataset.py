@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas.data import Split, split_images
+from nas.data import Shuffle, Split, split_images
 
 
 def _split(number: int = 10) -> Split:
@@ -20,38 +20,46 @@ def _labels(batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> list[list[i
     return [labels.tolist() for _, labels in batches]
 
 
-def test_without_a_generator_batches_are_in_order_and_complete() -> None:
+def test_unshuffled_batches_are_in_order_and_complete() -> None:
     assert _labels(_split().batches(4, 8)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
-def test_with_a_generator_they_are_shuffled_and_an_incomplete_last_one_is_dropped() -> None:
-    batches = _labels(_split().batches(4, 8, torch.Generator().manual_seed(0)))
+def test_shuffled_an_incomplete_last_batch_is_dropped() -> None:
+    batches = _labels(_split().batches(4, 8, Shuffle(seed=0, epoch=0)))
     assert [len(batch) for batch in batches] == [4, 4]
     seen = [label for batch in batches for label in batch]
     assert len(set(seen)) == 8
     assert seen != sorted(seen)
 
 
-def test_the_generator_decides_the_order() -> None:
-    first, second = (
-        _labels(_split().batches(5, 8, torch.Generator().manual_seed(0))) for _ in range(2)
-    )
-    assert first == second
-    generator = torch.Generator().manual_seed(0)
-    epochs = [_labels(_split().batches(5, 8, generator)) for _ in range(2)]
-    assert epochs[0] == first
-    assert epochs[1] != first
+def test_seed_and_epoch_decide_the_order() -> None:
+    orders = [
+        _labels(_split().batches(5, 8, Shuffle(seed=seed, epoch=epoch)))
+        for seed, epoch in ((0, 0), (0, 0), (0, 1), (1, 0))
+    ]
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+    assert orders[0] != orders[3]
+
+
+def test_an_epoch_goes_on_where_it_was_left() -> None:
+    whole = _labels(_split().batches(3, 8, Shuffle(seed=0, epoch=2)))
+    assert _labels(_split().batches(3, 8, Shuffle(seed=0, epoch=2, start=2))) == whole[2:]
+
+
+def test_some_of_the_images() -> None:
+    assert _labels(_split().subset([7, 2, 5]).batches(2, 8)) == [[7, 2], [5]]
 
 
 def test_fewer_images_than_a_batch_are_one_batch() -> None:
     assert _labels(_split(3).batches(8, 8)) == [[0, 1, 2]]
-    (batch,) = _labels(_split(3).batches(8, 8, torch.Generator().manual_seed(0)))
+    (batch,) = _labels(_split(3).batches(8, 8, Shuffle(seed=0, epoch=0)))
     assert sorted(batch) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("resolution", [4, 8, 20])
 def test_images_come_with_their_labels_at_the_resolution_asked_for(resolution: int) -> None:
-    for images, labels in _split().batches(5, resolution, torch.Generator().manual_seed(3)):
+    for images, labels in _split().batches(5, resolution, Shuffle(seed=3, epoch=0)):
         assert images.shape == (5, 3, resolution, resolution)
         assert images.is_contiguous(memory_format=torch.channels_last)
         assert images[:, 2, 1, 3].tolist() == pytest.approx(labels.tolist())
