@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from nas.data import SearchData, Split
+from nas.data import MemorySplit, Preprocessing, SearchData, Split
 from nas.data.digits import digits_data
 
 VALIDATION_SHARE, TEST_SHARE = 0.3, 0.01
@@ -45,13 +45,17 @@ def images_of(train: str | None, validation: str | None) -> SearchData:
             f"labels of {validation} must be among those of {train}, which has {num_classes} "
             f"classes of at least 2, but go up to {other_labels.max()}"
         )
-    mean, deviation = float(images.mean()), float(images.std())
+    mean, deviation = float(images.mean()) / 255, float(images.std()) / 255
     if deviation == 0:
-        raise ValueError(f"all pixels of {train} are {mean:g}; there is nothing to learn")
+        raise ValueError(f"all pixels of {train} are {255 * mean:g}; there is nothing to learn")
+    preprocessing = Preprocessing(mean=(mean,) * 3, std=(deviation,) * 3)
 
     def part(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Split:
-        pixels = (images.astype(np.float32) - mean) / deviation
-        return Split(images=torch.from_numpy(pixels), labels=torch.from_numpy(labels))
+        return MemorySplit(
+            images=torch.from_numpy(images),
+            labels=torch.from_numpy(labels),
+            preprocessing=preprocessing,
+        )
 
     return SearchData(
         train=part(images, labels),

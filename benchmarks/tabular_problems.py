@@ -19,7 +19,7 @@ from latency.devices import LocalDevice
 from latency.measure import ensure_table
 from latency.plan import MeasureSettings, whole_networks
 from latency.reach import reachable_steps
-from nas.data import SearchData, Split
+from nas.data import MemorySplit, SearchData, Split
 from nas.data.digits import digits_data
 from nas.training import TrainSettings, evaluate, train
 from search_spaces import Architecture, build_model
@@ -47,8 +47,9 @@ def hard_digits() -> SearchData:
 
 def _with_noise(split: Split, *, seed: int) -> Split:
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(split.images[:, :1].shape, generator=generator)
-    return Split(images=split.images + NOISE * noise, labels=split.labels)
+    images = split.images_at(torch.arange(len(split)), RESOLUTION)
+    noise = torch.randn(images[:, :1].shape, generator=generator)
+    return MemorySplit(images=images + NOISE * noise, labels=split.labels)
 
 
 def train_network(architecture: Architecture, data: SearchData, seed: int) -> float:

@@ -1,85 +1,17 @@
-"""A data set in memory. The search is handed its training and validation parts and no more."""
+"""A data set in three parts. The search is handed its training and validation parts and no more."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
-from torch import Tensor
-from torch.nn import functional
 
+from nas.data.memory import MemorySplit
 from nas.data.preprocessing import CHANNELS, Preprocessing
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shuffle:
-    """An order of images: another one for each epoch of each seed.
-
-    Attributes:
-        start: how many batches of the epoch are left out, for they have been trained on.
-    """
-
-    seed: int
-    epoch: int
-    start: int = 0
-
-    def generator(self) -> torch.Generator:
-        """What draws the order, and nothing else."""
-        words = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)
-        return torch.Generator().manual_seed(int(words[0]) % 2**63)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Split:
-    """Normalised float32 images ``(N, C, H, W)``, at their own size, and labels ``(N,)``."""
-
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batches(
-        self, batch_size: int, resolution: int, shuffle: Shuffle | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of ``(images, labels)`` at ``resolution``, channels last.
-
-        Where they are shuffled, an incomplete last batch is dropped.
-        """
-        generator, start = (None, 0) if shuffle is None else (shuffle.generator(), shuffle.start)
-        for chosen in islice(self.index_batches(batch_size, generator), start, None):
-            yield self.images_at(chosen, resolution), self.labels[chosen]
-
-    def index_batches(
-        self, batch_size: int, generator: torch.Generator | None = None
-    ) -> Iterator[Tensor]:
-        """Which images are in each of the ``batches``."""
-        if generator is None:
-            order = torch.arange(len(self))
-        else:
-            order = torch.randperm(len(self), generator=generator)
-        for chosen in torch.split(order, batch_size):
-            if generator is not None and len(chosen) < min(batch_size, len(self)):
-                return
-            yield chosen
-
-    def subset(self, rows: Sequence[int]) -> "Split":
-        """Some of the images."""
-        return Split(images=self.images[rows], labels=self.labels[rows])
-
-    def images_at(self, chosen: Tensor, resolution: int) -> Tensor:
-        """Some of the images, ``resolution`` pixels high and wide, channels last."""
-        images = functional.interpolate(
-            self.images[chosen],
-            size=(resolution, resolution),
-            mode="bilinear",
-            antialias=resolution < max(self.images.shape[2:]),
-        )
-        return images.contiguous(memory_format=torch.channels_last)
+from nas.data.split import Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,7 +47,7 @@ class ImageData:
 
 def split_images(
     name: str,
-    images: NDArray[np.float32],
+    images: NDArray[np.float32] | NDArray[np.uint8],
     labels: NDArray[np.int64],
     class_names: Sequence[str],
     *,
@@ -123,11 +55,11 @@ def split_images(
     validation_share: float = 0.2,
     test_share: float = 0.2,
 ) -> ImageData:
-    """Split images by ``seed``, with equal class shares, and normalise them.
+    """Split images by ``seed``, with equal class shares, and find how to normalise them.
 
     Args:
         name: of the data set, for reports.
-        images: ``(N, C, H, W)``, pixels in 0..1; one channel is repeated to three.
+        images: ``(N, C, H, W)``, bytes or numbers in 0..1; one channel is repeated to three.
         labels: ``(N,)``, each an index into ``class_names``.
         class_names: at least two.
         seed: the same seed gives the same parts.
@@ -151,16 +83,14 @@ def split_images(
         stratify=labels[rest],
         random_state=seed,
     )
-    mean, std = float(images[train].mean()), float(images[train].std())
-    if std == 0:
-        raise ValueError(f"all pixels of the training part are {mean:g}; there is nothing to learn")
+    preprocessing = _statistics(images[train])
 
     def part(indices: NDArray[np.int64]) -> Split:
-        normalised = torch.from_numpy(((images[indices] - mean) / std).astype(np.float32))
-        channels = 3 if images.shape[1] == 1 else images.shape[1]
-        return Split(
-            images=normalised.expand(-1, channels, -1, -1).contiguous(),
+        pixels = torch.from_numpy(images[indices])
+        return MemorySplit(
+            images=pixels.expand(-1, CHANNELS, -1, -1),
             labels=torch.from_numpy(labels[indices].astype(np.int64)),
+            preprocessing=preprocessing,
         )
 
     return ImageData(
@@ -169,20 +99,38 @@ def split_images(
         validation=part(validation),
         test=part(test),
         class_names=tuple(class_names),
-        preprocessing=Preprocessing(mean=(mean,) * CHANNELS, std=(std,) * CHANNELS),
+        preprocessing=preprocessing,
     )
 
 
+def _statistics(images: NDArray[np.float32] | NDArray[np.uint8]) -> Preprocessing:
+    whole = 255 if images.dtype == np.uint8 else 1
+    mean = np.asarray(np.mean(images, axis=(0, 2, 3), dtype=np.float64)) / whole
+    std = np.asarray(np.std(images, axis=(0, 2, 3), dtype=np.float64)) / whole
+    if not std.any():
+        raise ValueError(
+            f"all pixels of the training part are {mean[0]:g}; there is nothing to learn"
+        )
+    # A channel that is the same everywhere has nothing to be divided by.
+    mean, std = (np.broadcast_to(values, CHANNELS) for values in (mean, np.where(std, std, 1.0)))
+    return Preprocessing(mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+
+
 def _check_images(
-    images: NDArray[np.float32], labels: NDArray[np.int64], class_names: Sequence[str]
+    images: NDArray[np.float32] | NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    class_names: Sequence[str],
 ) -> None:
     if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) != len(labels):
         raise ValueError(
             "images must have the shape (N, 1 or 3, H, W) with a label each, but images are "
             f"{images.shape} and labels {labels.shape}"
         )
-    if not np.isfinite(images).all() or images.min() < 0 or images.max() > 1:
-        raise ValueError("pixels must be in 0..1; divide bytes by 255")
+    fits = images.dtype == np.uint8 or (
+        np.isfinite(images).all() and images.min() >= 0 and images.max() <= 1
+    )
+    if not fits:
+        raise ValueError("pixels must be bytes or in 0..1; divide numbers up to 255 by 255")
     if len(class_names) < 2 or labels.min() < 0 or labels.max() >= len(class_names):
         raise ValueError(
             f"labels must be in 0..{len(class_names) - 1}, one for each of at least two classes, "

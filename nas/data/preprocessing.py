@@ -38,6 +38,8 @@ class Preprocessing:
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images ``(N, 3, H, W)`` with pixels in 0..1 as a network's input."""
+        if self.mean == AS_THEY_ARE.mean and self.std == AS_THEY_ARE.std:
+            return images
         mean, std = (
             torch.tensor(values, dtype=images.dtype, device=images.device)[:, None, None]
             for values in (self.mean, self.std)
@@ -51,3 +53,22 @@ class Preprocessing:
     def resized(self, resolution: int) -> int:
         """How many pixels the shorter side has before the cut."""
         return round(resolution / self.crop)
+
+    def resized_size(self, width: int, height: int, resolution: int) -> tuple[int, int]:
+        """Width and height that an image is resized to, before the cut."""
+        shorter, resized = min(width, height), self.resized(resolution)
+        return round(width * resized / shorter), round(height * resized / shorter)
+
+    def box(self, width: int, height: int, resolution: int) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of what the cut leaves, in pixels of the image.
+
+        Resizing this box alone gives the pixels that resizing the image and cutting it gives.
+        """
+        resized = self.resized_size(width, height, resolution)
+        left, top = ((side - resolution) // 2 for side in resized)
+        across, down = width / resized[0], height / resized[1]
+        return left * across, top * down, (left + resolution) * across, (top + resolution) * down
+
+
+AS_THEY_ARE = Preprocessing(mean=(0.0,) * CHANNELS, std=(1.0,) * CHANNELS)
+"""For images that are a network's input already."""

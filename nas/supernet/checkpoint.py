@@ -43,7 +43,7 @@ def purpose_of(
     networks = [space.build(space.choices_at(row)).blocks for row in rows]
     return {
         "space": _digest(space.name, space.choices, space.base_choices, networks),
-        "data": _digest(tuple(data.images.shape), data.labels.tolist()),
+        "data": data.fingerprint(),
         "seed": str(seed),
         "resolution": str(resolution),
         "settings.samples": str(settings.samples),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import beta
 
-from nas.data import SearchData, Split
+from nas.data import MemorySplit, SearchData, Split
 from nas.evaluators import (
     Evaluator,
     GivesWeights,
@@ -100,11 +100,11 @@ def _split(number: int, seed: int) -> Split:
     """Class 1 is brighter."""
     labels = torch.arange(number) % 2
     noise = torch.randn(number, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
-    return Split(images=noise + labels.view(-1, 1, 1, 1).float(), labels=labels)
+    return MemorySplit(images=noise + labels.view(-1, 1, 1, 1).float(), labels=labels)
 
 
 def _swapped(split: Split) -> Split:
-    return Split(images=split.images, labels=1 - split.labels)
+    return MemorySplit(images=split.images, labels=1 - split.labels)
 
 
 DATA = SearchData(train=_split(64, seed=1), validation=_split(33, seed=2), num_classes=2)
@@ -193,7 +193,7 @@ class TestEvaluator:
         assert torch.equal(DATA.validation.images, before[1])
 
     def test_a_network_that_cannot_be_trained_diverges(self, ready: GetReady) -> None:
-        poisoned = Split(images=DATA.train.images * float("inf"), labels=DATA.train.labels)
+        poisoned = MemorySplit(images=DATA.train.images * float("inf"), labels=DATA.train.labels)
         with pytest.raises(DivergenceError, match="the loss is nan at step 0 of"):
             ready(replace(DATA, train=poisoned)).accuracy()
 
@@ -246,13 +246,13 @@ class TestProxyEvaluator:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         sizes: set[int] = set()
-        images_at = Split.images_at
+        images_at = MemorySplit.images_at
 
         def recorded(split: Split, chosen: torch.Tensor, resolution: int) -> torch.Tensor:
             sizes.add(resolution)
             return images_at(split, chosen, resolution)
 
-        monkeypatch.setattr(Split, "images_at", recorded)
+        monkeypatch.setattr(MemorySplit, "images_at", recorded)
         for full_resolution, deployed, size in ((None, 16, 8), (32, 32, 8), (32, 16, 4)):
             evaluator = ProxyEvaluator(
                 data=DATA, seed=0, resolution=8, settings=TRAIN, full_resolution=full_resolution

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from benchmarks.parquet_images import images_of, read_parquet
@@ -55,9 +56,11 @@ def test_images_are_decoded_and_normalised_by_the_training_file(
     assert data.train.images.shape == (2, 3, 4, 4)
     assert data.train.labels.tolist() == [0, 1]
     # Pixels are 0 and 200: their mean is 100, and so is their deviation.
-    assert data.train.images[0].unique().tolist() == [-1.0]
-    assert data.train.images[1].unique().tolist() == [1.0]
-    assert data.validation.images.unique().tolist() == [0.0]
+    first, second = data.train.images_at(torch.arange(2), 4)
+    assert first.unique().tolist() == pytest.approx([-1.0])
+    assert second.unique().tolist() == pytest.approx([1.0])
+    ((grey, _),) = data.validation.batches(2, 4)
+    assert grey.unique().tolist() == pytest.approx([0.0], abs=1e-6)
 
 
 def test_channels_come_first_and_grey_images_have_three(tables: Callable[..., None]) -> None:

@@ -12,7 +12,7 @@ from latency.console import Terminal
 from latency.devices.base import DeviceError
 from latency.plan import MeasureSettings
 from nas import handover
-from nas.data import ImageData, Preprocessing, Split
+from nas.data import ImageData, MemorySplit, Preprocessing, Split
 from nas.handover import Handover, LastStage
 from nas.run_folder import Folder
 from nas.training import TrainSettings
@@ -41,7 +41,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[TrainSettings]:
 
 def _data() -> ImageData:
     def split(number: int) -> Split:
-        return Split(images=torch.rand(number, 3, 16, 16), labels=torch.arange(number) % 10)
+        return MemorySplit(images=torch.rand(number, 3, 16, 16), labels=torch.arange(number) % 10)
 
     return ImageData(
         name="noise",

@@ -11,7 +11,7 @@ import torch
 
 from latency.reach import Step
 from latency.table import LatencyTable
-from nas.data import Split
+from nas.data import MemorySplit
 from nas.executors import Channel, ThreadExecutor
 from nas.training import TrainSettings
 from nas.training.loop import DivergenceError
@@ -49,7 +49,7 @@ def test_a_target_that_cannot_be_is_refused(target: str, message: str) -> None:
 
 def test_images_are_kept_apart_with_equal_class_shares() -> None:
     labels = torch.arange(100) % 4
-    split = Split(images=torch.arange(100.0).view(100, 1, 1, 1), labels=labels)
+    split = MemorySplit(images=torch.arange(100.0).view(100, 1, 1, 1), labels=labels)
     used, kept = hold_out(split, 0.2, seed=1)
     assert (len(used), len(kept)) == (80, 20)
     assert Counter(kept.labels.tolist()) == {0: 5, 1: 5, 2: 5, 3: 5}
@@ -58,7 +58,7 @@ def test_images_are_kept_apart_with_equal_class_shares() -> None:
     again, _ = hold_out(split, 0.2, seed=1)
     assert torch.equal(again.images, used.images)
     with pytest.raises(ValueError, match=r"proposal_share=0\.2 leaves a class without images"):
-        hold_out(Split(images=split.images[:5], labels=torch.arange(5)), 0.2, seed=1)
+        hold_out(MemorySplit(images=split.images[:5], labels=torch.arange(5)), 0.2, seed=1)
 
 
 class Heard:

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from nas.data import Shuffle, Split, split_images
+from nas.data import MemorySplit, Shuffle, Split, split_images
 
 
 def _split(number: int = 10) -> Split:
     """Image i is all i."""
     values = torch.arange(number, dtype=torch.float32)
-    return Split(images=values.view(-1, 1, 1, 1).repeat(1, 3, 8, 8), labels=torch.arange(number))
+    return MemorySplit(
+        images=values.view(-1, 1, 1, 1).repeat(1, 3, 8, 8), labels=torch.arange(number)
+    )
 
 
 def _labels(batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> list[list[int]]:
@@ -67,7 +69,7 @@ def test_images_come_with_their_labels_at_the_resolution_asked_for(resolution: i
 
 def test_images_are_enlarged_bilinearly() -> None:
     ramp = torch.tensor([0.0, 4.0]).view(1, 1, 1, 2).repeat(1, 3, 2, 1)
-    ((images, _),) = Split(images=ramp, labels=torch.tensor([0])).batches(1, 4)
+    ((images, _),) = MemorySplit(images=ramp, labels=torch.tensor([0])).batches(1, 4)
     assert images[0, 0].tolist() == [[0.0, 1.0, 3.0, 4.0]] * 4
 
 
@@ -85,9 +87,10 @@ def _given(**changed: Any) -> dict[str, Any]:
 def test_images_are_split_by_shares_and_given_three_channels() -> None:
     data = split_images(**_given(validation_share=0.1, test_share=0.3))
     assert (len(data.train), len(data.validation), len(data.test)) == (24, 4, 12)
-    assert data.train.images.shape == (24, 3, 2, 2)
-    assert data.train.images.dtype == torch.float32
-    assert torch.equal(data.test.images[:, 0], data.test.images[:, 2])
+    images = data.test.images_at(torch.arange(12), 2)
+    assert images.shape == (12, 3, 2, 2)
+    assert images.dtype == torch.float32
+    assert torch.equal(images[:, 0], images[:, 2])
     for part in (data.train, data.validation, data.test):
         assert int(part.labels.sum()) == len(part) / 2
     assert (data.name, data.num_classes, data.class_names) == ("stripes", 2, ("left", "right"))
@@ -96,11 +99,25 @@ def test_images_are_split_by_shares_and_given_three_channels() -> None:
 def test_three_channels_stay_what_they_are() -> None:
     images = np.zeros((40, 3, 2, 2), np.float32)
     images[:, 0], images[::2, 1] = 1.0, 1.0
-    train = split_images(**_given(images=images)).train
-    # Red is everywhere, blue nowhere, and green half of the time: the mean is 0.5, as is the std.
-    assert train.images[:, 0].unique().tolist() == [1.0]
-    assert train.images[:, 2].unique().tolist() == [-1.0]
-    assert torch.equal(train.images[:, 1, 0, 0] > 0, train.labels == 0)
+    data = split_images(**_given(images=images))
+    # Red is everywhere, blue nowhere, and green half of the time.
+    assert data.preprocessing.mean == pytest.approx((1.0, 0.5, 0.0))
+    assert data.preprocessing.std == pytest.approx((1.0, 0.5, 1.0))
+    normalised = data.train.images_at(torch.arange(24), 2)
+    assert normalised[:, 0].unique().tolist() == [0.0]
+    assert normalised[:, 2].unique().tolist() == [0.0]
+    assert torch.equal(normalised[:, 1, 0, 0] > 0, data.train.labels == 0)
+
+
+def test_bytes_are_shares_of_255() -> None:
+    numbers = (np.arange(40 * 3 * 4) % 256).reshape(40, 3, 2, 2)
+    as_bytes = split_images(**_given(images=numbers.astype(np.uint8)))
+    as_floats = split_images(**_given(images=(numbers / 255).astype(np.float32)))
+    assert as_bytes.preprocessing.mean == pytest.approx(as_floats.preprocessing.mean, abs=1e-6)
+    every = torch.arange(24)
+    torch.testing.assert_close(
+        as_bytes.train.images_at(every, 3), as_floats.train.images_at(every, 3)
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,8 +129,8 @@ def test_three_channels_stay_what_they_are() -> None:
         ({"images": np.zeros((40, 2, 2), np.float32)}, r"shape \(N, 1 or 3, H, W\)"),
         ({"images": np.zeros((40, 2, 2, 2), np.float32)}, r"images are \(40, 2, 2, 2\)"),
         ({"images": np.zeros((39, 1, 2, 2), np.float32)}, r"labels \(40,\)"),
-        ({"images": np.full((40, 1, 2, 2), 255.0)}, r"in 0\.\.1; divide bytes by 255"),
-        ({"images": np.full((40, 1, 2, 2), np.nan)}, r"pixels must be in 0\.\.1"),
+        ({"images": np.full((40, 1, 2, 2), 255.0)}, r"bytes or in 0\.\.1; divide numbers"),
+        ({"images": np.full((40, 1, 2, 2), np.nan)}, r"must be bytes or in 0\.\.1"),
         ({"images": np.full((40, 1, 2, 2), 0.5)}, "all pixels of the training part are 0.5"),
         ({"labels": np.arange(40) % 3}, r"labels must be in 0\.\.1, .* but are 0\.\.2"),
         ({"labels": np.arange(40) % 2 - 1}, r"but are -1\.\.0"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.data import SearchData, Split
+from nas.data import MemorySplit, SearchData, Split
 from nas.evaluators import SupernetEvaluator
 from nas.supernet import SupernetSettings
 from nas.supernet.sampling import largest_choices
@@ -40,7 +40,7 @@ class _Monitor:
 
 def _split(number: int, seed: int) -> Split:
     images = torch.randn(number, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
-    return Split(images=images, labels=torch.arange(number) % 2)
+    return MemorySplit(images=images, labels=torch.arange(number) % 2)
 
 
 DATA = SearchData(train=_split(24, 1), validation=_split(20, 2), num_classes=2)
@@ -135,13 +135,13 @@ def test_networks_of_smaller_images_are_trained_and_scored_at_smaller_ones(
     space: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: set[int] = set()
-    images_at = Split.images_at
+    images_at = MemorySplit.images_at
 
     def recorded(split: Split, chosen: torch.Tensor, resolution: int) -> torch.Tensor:
         sizes.add(resolution)
         return images_at(split, chosen, resolution)
 
-    monkeypatch.setattr(Split, "images_at", recorded)
+    monkeypatch.setattr(MemorySplit, "images_at", recorded)
     several = space.with_resolutions((32, 16, 24))
     evaluator = _evaluator(several, tmp_path)
     evaluator.prepare(_Monitor())

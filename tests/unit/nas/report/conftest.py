@@ -11,7 +11,7 @@ import torch
 
 from latency.plan import MeasureSettings
 from latency.table import Entry, LatencyTable
-from nas.data import ImageData, Preprocessing, Split
+from nas.data import ImageData, MemorySplit, Preprocessing, Split
 from nas.handover import Handover
 from nas.report.summary import build_summary
 from nas.settings import SearchSettings
@@ -95,7 +95,7 @@ def _search(space: SearchSpace, settings: SearchSettings) -> Search:
 
 def _data() -> ImageData:
     def split(number: int) -> Split:
-        return Split(images=torch.zeros(number, 3, 8, 8), labels=torch.zeros(number).long())
+        return MemorySplit(images=torch.zeros(number, 3, 8, 8), labels=torch.zeros(number).long())
 
     return ImageData(
         name="digits",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas.data import Split
+from nas.data import MemorySplit, Split
 from search_spaces.blocks import (
     Activation,
     Block,
@@ -148,4 +148,4 @@ def random_choices() -> RandomChoices:
 def small_split() -> Split:
     """22 images of 3 classes."""
     images = torch.randn(22, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    return Split(images=images, labels=torch.arange(22) % 3)
+    return MemorySplit(images=images, labels=torch.arange(22) % 3)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from nas.data import Split
+from nas.data import MemorySplit, Split
 from nas.supernet import SupernetSettings
 from nas.supernet.checkpoint import Checkpoint, load_checkpoint, purpose_of, save_checkpoint
 from nas.training import TrainSettings
@@ -119,7 +119,7 @@ def test_all_that_bears_on_the_weights_is_their_purpose(
     ) -> dict[str, str]:
         return dict(purpose_of(space, data, settings, resolution=resolution, seed=seed))
 
-    other_data = Split(images=small_split.images, labels=small_split.labels.flip(0))
+    other_data = MemorySplit(images=small_split.images, labels=small_split.labels.flip(0))
     changed: dict[str, dict[str, Any]] = {
         "space": {"space": wider_space},
         "data": {"data": other_data},

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nas.data import Split
+from nas.data import MemorySplit, Split
 from nas.supernet import SupernetSettings, WeightStore
 from nas.supernet.layers import layers_of, reachable_layers
 from nas.supernet.sampling import largest_choices, smallest_choices
@@ -221,7 +221,7 @@ def test_it_is_saved_as_often_as_the_settings_say(
 def test_every_network_learns(elastic_space: SearchSpace, random_choices: RandomChoices) -> None:
     labels = torch.arange(48) % 3
     images = torch.randn(48, 3, 16, 16) + 2 * functional.one_hot(labels, 3).view(48, 3, 1, 1)
-    data, space = Split(images=images, labels=labels), _without_dropout(elastic_space)
+    data, space = MemorySplit(images=images, labels=labels), _without_dropout(elastic_space)
     weights = _fresh(space)
     settings = _settings(epochs=30, learning_rate=0.1, warmup=0.2)
     _trainer(weights, space, data, settings).run(_nobody, _nobody)

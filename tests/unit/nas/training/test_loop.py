@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas.data import Split
+from nas.data import MemorySplit, Split
 from nas.training import TrainSettings, evaluate, train
 from nas.training.loop import DivergenceError, build_optimizer, rate_factor
 
@@ -50,7 +50,7 @@ def _bright_or_dark(number: int = 64) -> Split:
     """Class 1 is brighter than class 0 by three standard deviations of the noise's mean."""
     labels = torch.arange(number) % 2
     noise = torch.randn(number, 3, 8, 8, generator=torch.Generator().manual_seed(7))
-    return Split(images=noise + labels.view(-1, 1, 1, 1).float(), labels=labels)
+    return MemorySplit(images=noise + labels.view(-1, 1, 1, 1).float(), labels=labels)
 
 
 def _model() -> nn.Module:
@@ -148,7 +148,7 @@ def test_evaluating_counts_every_image_and_changes_nothing() -> None:
             return torch.tensor([0.0, 1.0, 0.5]).repeat(len(images), 1)
 
     labels = torch.tensor([1, 0, 1, 2, 1, 1, 0])
-    data = Split(images=torch.zeros(7, 3, 4, 4), labels=labels)
+    data = MemorySplit(images=torch.zeros(7, 3, 4, 4), labels=labels)
     steps: list[tuple[int, int]] = []
     accuracy = evaluate(
         Always1(),
