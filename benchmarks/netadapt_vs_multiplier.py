@@ -61,7 +61,7 @@ from netadapt.proposals import ProposalSettings
 from netadapt.tuning import Tuning
 from netadapt.weight_transfer import Keep
 from search_spaces.architecture import Architecture
-from search_spaces.seeds import read_seed, seed_names
+from search_spaces.seeds import load_seed, read_seed, seed_names
 
 NETWORKS = tuple(name for name in seed_names() if not name.startswith("shufflenet"))
 PACKAGES = ("numpy", "onnxruntime", "torch")
@@ -76,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--train", type=Path, metavar="FILE", help="images as parquet (the embedded digits)")
     add("--validation", type=Path, metavar="FILE", help="images that are tested on")
     add("--seed-network", choices=NETWORKS, default="mobilenet_v3_small", help="(%(default)s)")
+    add("--width", type=float, default=1.0, help="its width multiplier (%(default)s)")
     add("--as-published", action="store_true", help="with all its blocks, and a stem of stride 2")
     add("--targets", default="75,55,40", help="in %% of the seed's latency (%(default)s)")
     add("--seeds", type=int, default=3, help="random ones (%(default)s)")
@@ -131,6 +132,7 @@ def _check(options: argparse.Namespace) -> None:
         ("final_steps", 1, 10_000_000),
     ):
         check_range(_option(name), getattr(options, name), low, high, whole=True)
+    check_range("--width", options.width, 0.05, 10)
     check_range("--delta", options.delta, 1e-6, 0.5)
     check_range("--proposal-share", options.proposal_share, 0.01, 0.5)
     for learning_rate in (options.learning_rate, options.tuning_learning_rate):
@@ -163,7 +165,7 @@ def parse_targets(text: str) -> tuple[float, ...]:
 
 
 def _network(options: argparse.Namespace, num_classes: int) -> Architecture:
-    network = read_seed(options.seed_network).architecture
+    network = load_seed(options.seed_network, width=options.width)
     if not options.as_published:
         network = for_small_images(network)
     return network.with_resolution(options.resolution).with_num_classes(num_classes)
