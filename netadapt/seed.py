@@ -10,7 +10,8 @@ from torch import Tensor
 
 from latency.console import Terminal
 from nas.training import train
-from nas.training.peer_weights import Library, translate
+from nas.training.peer_weights import Library
+from nas.training.released import WeightsSource, read_weights
 from nas.training.weights import load_weights, save_weights
 from netadapt.setup import NetAdaptRun
 from netadapt.tuning import compare, parts_of
@@ -30,37 +31,30 @@ class Seed:
     weights: Mapping[str, Tensor]
 
 
-def read_seed(network: Architecture, path: Path | None, say: Callable[[str], None]) -> Seed:
+def read_seed(
+    network: Architecture, source: WeightsSource | None, say: Callable[[str], None]
+) -> Seed:
     """The network with the weights of a file: ours, torchvision's or timm's; ``None``: without.
 
     Args:
         network: what the weights are of, classes aside.
-        path: the file.
-        say: told what a person should know of it.
+        say: told what a person should know of the file.
 
     Raises:
         ValueError: the file cannot be read, or its weights are of another network.
     """
-    if path is None:
+    if source is None:
         return Seed(architecture=network, weights={})
-    given = load_weights(path)
-    try:
-        translated = translate(given, network)
-    except ValueError as error:
-        raise ValueError(
-            f"weights={path} are those of another network than {network.name}: {error}"
-        ) from None
-    named = "" if translated.library is Library.OURS else f", named as in {translated.library}"
-    say(f"weights of {network.name} from {path}{named}")
-    for note in translated.notes:
-        say(f"  {note}")
-    return Seed(architecture=translated.architecture, weights=translated.weights)
+    found = read_weights(source, network, say)
+    return Seed(architecture=found.architecture, weights=found.weights)
 
 
-def weights_file(run: NetAdaptRun) -> Path | None:
+def weights_source(run: NetAdaptRun) -> WeightsSource | None:
     """The file that was given, or what another run with the same seed has trained."""
     shared = _trained_before(run)
-    return run.weights or (shared if shared.exists() else None)
+    if run.weights is None and shared.exists():
+        return WeightsSource(path=shared, library=Library.OURS)
+    return run.weights
 
 
 def train_seed(seed: Seed, run: NetAdaptRun, path: Path, terminal: Terminal) -> float:

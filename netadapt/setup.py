@@ -12,6 +12,8 @@ from latency.devices import Device
 from nas.data import ImageData
 from nas.executors import Executor
 from nas.setup import build, check_run_name, table_path
+from nas.training.peer_weights import Library
+from nas.training.released import WeightsSource
 from netadapt.changes import ProposalKind
 from netadapt.proposals import ProposalSettings
 from netadapt.settings import NetAdaptSettings
@@ -35,7 +37,7 @@ class NetAdaptRun:
 
     settings: NetAdaptSettings
     seed: Architecture
-    weights: Path | None
+    weights: WeightsSource | None
     data: ImageData
     tuning: Tuning
     device: Device
@@ -125,9 +127,10 @@ def _one_of(field: str, value: object, kind: Any) -> Any:
 
 def _start(
     plain: dict[str, Any], data: ImageData, resolution: int | None
-) -> tuple[Architecture, Path | None]:
+) -> tuple[Architecture, WeightsSource | None]:
     """The seed, for the data's classes and at the deployed image size, and its weights."""
-    weights = None if plain["weights"] is None else Path(str(plain["weights"]))
+    given = plain["weights"]
+    weights = None if given is None else WeightsSource.parse(str(given))
     if plain["from"] is not None:
         folder = Path(str(plain["from"]))
         if not (folder / "best.pt").exists():
@@ -135,7 +138,8 @@ def _start(
                 f"from={folder} holds no best.yaml and best.pt of a finished search; give the "
                 "folder of a run, such as from=runs/mobilenet_v3_15ms"
             )
-        return _read(folder / "best.yaml", data, resolution), weights or folder / "best.pt"
+        winner = _read(folder / "best.yaml", data, resolution)
+        return winner, weights or WeightsSource(path=folder / "best.pt", library=Library.OURS)
     seed = str(plain["network"])
     if seed.endswith((".yaml", ".yml")):
         return _read(Path(seed), data, resolution), weights

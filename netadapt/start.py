@@ -12,7 +12,7 @@ from nas.run_folder import RunFolder
 from netadapt.clock import Clock, target_in_ms
 from netadapt.journal import State
 from netadapt.proposals import steps_to_propose
-from netadapt.seed import read_seed, train_seed, weights_file
+from netadapt.seed import read_seed, train_seed, weights_source
 from netadapt.setup import NetAdaptRun
 from netadapt.smallest import smallest_descendant
 from search_spaces import Architecture
@@ -45,7 +45,7 @@ def begin(run: NetAdaptRun, folder: RunFolder, clock: Clock, terminal: Terminal)
     if known is not None:
         network = Architecture.from_yaml(known.pop("architecture"))
         return _start_of(network, weights, **known)
-    seed = read_seed(run.seed, weights_file(run), terminal.line)
+    seed = read_seed(run.seed, weights_source(run), terminal.line)
     network = seed.architecture
     try:
         with terminal.progress("measuring the seed end to end"):

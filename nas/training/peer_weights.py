@@ -36,7 +36,7 @@ Shape: TypeAlias = tuple[int, ...]
 class Library(StrEnum):
     """Whose names they are."""
 
-    OURS = "chronas"
+    OURS = "ours"
     TORCHVISION = "torchvision"
     TIMM = "timm"
 

@@ -4,7 +4,7 @@ What is loaded computes what its library computes, whose networks are built here
 default: with timm's epsilon in MobileNetV3, and its ReLU6 in MobileNetV1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from benchmarks.peers import import_timm
-from netadapt.seed import read_seed
+from nas.training.peer_weights import Library
+from nas.training.released import WeightsSource, read_weights
+from nas.training.weights import save_weights
 from search_spaces import Architecture, build_model, load_seed
 from search_spaces.torch_model import Network
 from tests.parity.test_peers import LOGIT_TOLERANCE, TIMM, TORCHVISION
@@ -42,10 +44,31 @@ def _scaled(tmp_path: Path, name: str, width: float) -> Architecture:
     return Architecture.from_yaml(path)
 
 
-def _read(network: Architecture, path: Path) -> Network:
-    seed = read_seed(network, path, print)
-    model = build_model(seed.architecture)
-    model.load_state_dict(seed.weights)
+def _read(
+    library: Library, network: Architecture, peers: Mapping[str, Tensor], folder: Path
+) -> Network:
+    """The network with a peer's weights, through every kind of file and spelling.
+
+    What comes of it is written as a run writes it, and read again.
+    """
+    save_file(
+        dict(peers), folder / "weights.safetensors"
+    )  # sorted by name: layers lose their order
+    torch.save(peers, folder / "weights.pth")
+    found = [
+        read_weights(WeightsSource.parse(f"{spelled}{folder}/weights.{suffix}"), network, print)
+        for suffix in ("pth", "safetensors")
+        for spelled in ("", f"{library}:")
+    ]
+    own = save_weights(folder / "best.pt", found[0].weights)
+    again = WeightsSource(path=own, library=Library.OURS)
+    found.append(read_weights(again, found[0].architecture, print))
+    for other in found[1:]:
+        assert other.architecture == found[0].architecture
+        assert other.weights.keys() == found[0].weights.keys()
+        assert all(map(torch.equal, other.weights.values(), found[0].weights.values()))
+    model = build_model(found[-1].architecture)
+    model.load_state_dict(found[-1].weights)
     return model.eval()
 
 
@@ -72,8 +95,8 @@ def test_torchvision(
 ) -> None:
     network, images = _torchvision(peer, **options), _images()
     give_statistics(network, images)
-    torch.save(network.state_dict(), tmp_path / "weights.pth")
-    model = _read(_scaled(tmp_path, name, width), tmp_path / "weights.pth")
+    scaled = _scaled(tmp_path, name, width)
+    model = _read(Library.TORCHVISION, scaled, network.state_dict(), tmp_path)
     _assert_equal_logits(model, network, images)
 
 
@@ -83,9 +106,7 @@ def test_timm(
 ) -> None:
     network, images = _timm(peer), _images()
     give_statistics(network, images)
-    # As timm's own files: sorted by name, so the order of layers is lost.
-    save_file(network.state_dict(), tmp_path / "weights.safetensors")
-    model = _read(_scaled(tmp_path, name, width), tmp_path / "weights.safetensors")
+    model = _read(Library.TIMM, _scaled(tmp_path, name, width), network.state_dict(), tmp_path)
     _assert_equal_logits(model, network, images)
 
 
@@ -127,4 +148,4 @@ def test_timms_weights_of_another_network(peer: str, name: str, tmp_path: Path) 
 
 def _assert_refused(network: Architecture, path: Path) -> None:
     with pytest.raises(ValueError, match=f"are those of another network than {network.name}: "):
-        read_seed(network, path, print)
+        read_weights(WeightsSource(path=path), network, print)

@@ -11,8 +11,9 @@ from torch import Tensor
 from latency.console import Terminal
 from nas.entry import CONFIG_FOLDER
 from nas.resolvers import register_resolvers
+from nas.training.released import WeightsSource
 from nas.training.weights import load_weights, save_weights
-from netadapt.seed import Seed, read_seed, train_seed, weights_file
+from netadapt.seed import Seed, read_seed, train_seed, weights_source
 from netadapt.setup import NetAdaptRun, build_run
 from search_spaces import Architecture, build_model
 from search_spaces.blocks import ClassifierHead, ConvNormAct
@@ -93,14 +94,15 @@ def test_weights_that_were_written_stay(run: NetAdaptRun, tmp_path: Path) -> Non
 
 def test_what_was_trained_serves_other_runs(run: NetAdaptRun, tmp_path: Path) -> None:
     first = replace(run, weights=None, folder=tmp_path / "runs" / "first")
-    assert weights_file(first) is None
+    assert weights_source(first) is None
     nothing = Seed(architecture=NETWORK, weights={})
     accuracy = train_seed(nothing, first, tmp_path / "first.pt", Terminal())
     assert accuracy > 0.3
     second = replace(first, folder=tmp_path / "runs" / "second")
-    seed = read_seed(second.seed, weights_file(second), lambda _: None)
+    seed = read_seed(second.seed, weights_source(second), lambda _: None)
     assert train_seed(seed, second, tmp_path / "second.pt", Terminal()) == accuracy
-    assert weights_file(replace(second, weights=tmp_path / "given.pt")) == tmp_path / "given.pt"
+    given = WeightsSource(path=tmp_path / "given.pt")
+    assert weights_source(replace(second, weights=given)) == given
 
 
 def test_without_a_file_nothing_is_known(run: NetAdaptRun) -> None:
@@ -113,10 +115,10 @@ def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> N
     with pytest.raises(
         ValueError, match=r"^weights=.*a\.pt are those of another network than tiny"
     ):
-        read_seed(NETWORK, path, pytest.fail)
+        read_seed(NETWORK, WeightsSource(path=path), pytest.fail)
     _save_as_torchvision(path, NETWORK)
     weights = load_weights(path)
     save_weights(path, {**weights, "features.0.0.bias\nof many": torch.ones(1)})
     with pytest.raises(ValueError, match=r"named as those of this network|left over") as refused:
-        read_seed(NETWORK, path, pytest.fail)
+        read_seed(NETWORK, WeightsSource(path=path), pytest.fail)
     assert "\n" not in str(refused.value)

@@ -1,6 +1,8 @@
 """Files of weights: what is read, and what is refused."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -56,6 +58,32 @@ def test_nothing_else_is_read(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             load_weights(tmp_path / f"{name}.pt")
+
+
+class _Writes:
+    """An object whose pickle opens a file for writing when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
+        return open, (str(self._path), "w")
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.parametrize("suffix", ["pt", "pth", "bin", "safetensors"])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_code_in_a_file_does_not_run(tmp_path: Path, suffix: str, is_zip: bool) -> None:
+    path, written = tmp_path / f"a.{suffix}", tmp_path / "written"
+    content = {"state_dict": STATE, "callback": _Writes(written)}
+    torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(ValueError, match="holds no weights that") as refused:
+        load_weights(path)
+    assert "\n" not in str(refused.value)
+    assert not written.exists()
+    trusted = path.rename(tmp_path / "trusted.pt")  # torch tells safetensors by their suffix, too
+    torch.load(trusted, weights_only=False)["callback"].close()
+    assert written.exists(), "the file holds no such code, and proves nothing"
 
 
 @pytest.mark.parametrize("is_zip", [True, False])
