@@ -1,45 +1,37 @@
-"""The ONNX file that a search hands over, checked against the torch module it was made from."""
+"""``python -m nas.export run=runs/NAME``: ONNX files of a finished run, in float32 and int8."""
 
-import numpy as np
-import onnxruntime as ort
-import torch
-from torch import nn
+import os
+import sys
 
-from search_spaces import Architecture, build_onnx
+import hydra
+from omegaconf import DictConfig
 
-MAX_LOGIT_DIFFERENCE = 1e-4
-
-
-class ExportError(RuntimeError):
-    """The exported file does not compute what the trained module computes."""
+from latency.console import Terminal
+from nas.entry import CONFIG_FOLDER, USER_ERROR, loading, run_entry
 
 
-def export_onnx(
-    architecture: Architecture, model: nn.Module, *, batch: int = 1
-) -> tuple[bytes, float]:
-    """The trained network as a serialised ONNX model, for the architecture's image size.
+def main() -> None:
+    """The command. Exit code 0: done; 2: the input cannot be used; 130: stopped by the user."""
+    run_entry(_hydra_main)
 
-    Returns:
-        the model, and the largest absolute difference of its logits from torch's, on random images.
 
-    Raises:
-        ExportError: the logits differ by more than 1e-4.
-    """
-    model.eval()
-    content = build_onnx(architecture, model.state_dict(), batch=batch).SerializeToString()
-    shape = architecture.input_shape
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(batch, shape.channels, shape.height, shape.width, generator=generator)
-    with torch.inference_mode():
-        expected = model(images).numpy()
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    logits = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
-    difference = float(np.abs(logits - expected).max())
-    if not difference <= MAX_LOGIT_DIFFERENCE:
-        raise ExportError(
-            f"the exported network's logits differ from torch's by {difference:.2g}, more than "
-            f"{MAX_LOGIT_DIFFERENCE}"
-        )
-    return content, difference
+@hydra.main(version_base=None, config_path=CONFIG_FOLDER, config_name="export")
+def _hydra_main(config: DictConfig) -> None:
+    terminal = Terminal()
+    terminal.line("chronas: loading")
+    with loading(terminal):
+        from nas.exporting.pipeline import run_export
+        from nas.exporting.settings import build_export
+        from nas.pipeline import FAILURES
+    try:
+        command = ["python", "-m", "nas.export", *sys.argv[1:]]
+        run_export(build_export(config, command=command), terminal)
+    except FAILURES as error:
+        if os.environ.get("CHRONAS_DEBUG"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+
+
+if __name__ == "__main__":
+    main()

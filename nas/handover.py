@@ -1,6 +1,5 @@
 """From a network to what a person takes home: trained, tested, exported, measured."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,11 +14,13 @@ from latency.plan import MeasureSettings, PlanEntry, no_progress
 from latency.side_by_side import SideBySide, measure_side_by_side
 from latency.table import Entry
 from nas.data import ImageData
-from nas.export import export_onnx
+from nas.exporting.metadata import describe_network, graph_digest, with_metadata
+from nas.exporting.onnx_file import export_onnx
 from nas.run_folder import Folder
 from nas.training import TrainSettings, evaluate, train
 from nas.training.weights import save_weights
 from search_spaces import Architecture, build_model
+from search_spaces.precision import Precision
 
 ONNX_FILE = "best.onnx"
 TRAINED = "trained.json"
@@ -112,6 +113,9 @@ class LastStage:
         folder.write_json("tests.json", tests)
         with terminal.progress("exporting the winner"):
             content, difference = export_onnx(architecture, model, batch=self.measure.batch)
+        described = describe_network(architecture, self.data, Precision.FP32)
+        described["accuracy"] = {"validation": validated, "test": tested}
+        content = with_metadata(content, described)
         folder.write("best.yaml", architecture.to_yaml().encode())
         save_weights(folder.path / "best.pt", model.state_dict())
         folder.write(ONNX_FILE, content)
@@ -152,8 +156,8 @@ class LastStage:
         self, architecture: Architecture, folder: Folder, beside: PlanEntry | None
     ) -> tuple[Entry, SideBySide | None]:
         content, shape = (folder.path / ONNX_FILE).read_bytes(), architecture.input_shape
-        # The file is what is proven: what was measured of another one is none of it.
-        digest = hashlib.sha256(content).hexdigest()[:12]
+        # The file is what is proven: what was measured of another graph is none of it.
+        digest = graph_digest(content)[:12]
         entry = PlanEntry(
             key=f"{ONNX_FILE} {digest}",
             graph=content,

@@ -19,7 +19,7 @@ from latency.plan import whole_networks
 from latency.reach import reachable_steps
 from latency.table import LatencyTable
 from nas.evaluators import GivesWeights
-from nas.export import ExportError
+from nas.exporting.onnx_file import ExportError
 from nas.handover import Handover, LastStage
 from nas.loop import EvaluationError
 from nas.problem import Problem

@@ -3,7 +3,8 @@
 import fcntl
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -86,6 +87,21 @@ class RunFolder(Folder):
         self.close()
         if not self.is_resumed:
             shutil.rmtree(self.path, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """While the context is open, no other process works in a run's folder, which is there.
+
+    Raises:
+        ValueError: another one does, or the folder cannot be written.
+    """
+    try:
+        lock = _lock(path / LOCK_FILE)
+    except OSError as error:
+        raise ValueError(f"the run folder {path} cannot be written: {error.strerror}") from None
+    with lock:
+        yield
 
 
 def _lock(path: Path) -> BinaryIO:

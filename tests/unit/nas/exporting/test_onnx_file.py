@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 
-from nas.export import ExportError, export_onnx
+from nas.exporting.onnx_file import ExportError, export_onnx
 from search_spaces import Architecture, build_model
 from search_spaces.blocks import (
     Activation,
