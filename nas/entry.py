@@ -20,7 +20,7 @@ USER_ERROR, INTERRUPTED = 2, 130
 def run_entry(hydra_main: Callable[[], None]) -> None:
     """Run a function that Hydra has decorated; may end the process."""
     register_resolvers()
-    sys.argv[1:] = map(_as_hydra_reads_it, sys.argv[1:])
+    sys.argv[1:] = map(as_hydra_reads_it, sys.argv[1:])
     # With this set Hydra raises what it would else print over many lines.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # Threads of torch that wait by spinning stop each other when something else needs a core.
@@ -40,7 +40,7 @@ def run_entry(hydra_main: Callable[[], None]) -> None:
         os._exit(INTERRUPTED)
 
 
-def _as_hydra_reads_it(argument: str) -> str:
+def as_hydra_reads_it(argument: str) -> str:
     """Hydra knows no flags, and refuses +key= for a key that its config has."""
     if argument == "--with-preprocessing":
         return "with_preprocessing=true"

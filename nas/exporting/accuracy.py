@@ -13,6 +13,7 @@ from nas.exporting.onnx_file import ExportError, Runner
 
 BATCH = 32
 MAX_PROBABILITY_DIFFERENCE = 1e-4
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,11 +57,19 @@ def probability_difference(
 
     Raises:
         ExportError: probabilities differ by more than 1e-4.
+        ValueError: the images were made of something else than pixels in 0..1.
     """
     mean, std = (
         torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std)
     )
-    pixels = ((images * std + mean) * 255).round().clamp(0, 255).byte()
+    shades = images * std + mean
+    if shades.min() < -_ROUNDING or shades.max() > 1 + _ROUNDING:
+        raise ValueError(
+            f"--with-preprocessing needs images of pixels in 0..1, but these are of "
+            f"{shades.min():.3g}..{shades.max():.3g}: how the data set made them is not known, and "
+            "cannot be put into the graph"
+        )
+    pixels = (shades * 255).round().clamp(0, 255).byte()
     logits = torch.from_numpy(runner(preprocessing.normalise(pixels.float() / 255)))
     expected = logits.softmax(1).numpy()
     difference = float(np.abs(within(pixels.permute(0, 2, 3, 1)) - expected).max())

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from nas.data import ImageData
 from search_spaces import Architecture
@@ -52,7 +53,7 @@ def describe_preprocessing(architecture: Architecture, data: ImageData) -> dict[
 
 def with_metadata(content: bytes, described: Mapping[str, Any]) -> bytes:
     """A serialised model that says ``described``, and nothing that it said before."""
-    model = onnx.load_from_string(content)
+    model = _loaded(content)
     texts = {
         name: value if name in _WORDS else json.dumps(value, allow_nan=False)
         for name, value in described.items()
@@ -64,15 +65,35 @@ def with_metadata(content: bytes, described: Mapping[str, Any]) -> bytes:
 
 
 def read_metadata(content: bytes) -> dict[str, Any]:
-    """What a serialised model of ours says of itself; nothing where it is none of ours."""
-    texts = {each.key: each.value for each in onnx.load_from_string(content).metadata_props}
+    """What a serialised model of ours says of itself; nothing where it is none of ours.
+
+    Raises:
+        ValueError: it is no model.
+    """
+    texts = {each.key: each.value for each in _loaded(content).metadata_props}
     if texts.get("format") != FORMAT:
         return {}
     return {name: text if name in _WORDS else json.loads(text) for name, text in texts.items()}
 
 
 def graph_digest(content: bytes) -> str:
-    """The SHA-256 of a serialised model without its metadata: of what it computes, and how fast."""
-    model = onnx.load_from_string(content)
+    """The SHA-256 of a serialised model without its metadata: of what it computes, and how fast.
+
+    Raises:
+        ValueError: it is no model.
+    """
+    model = _loaded(content)
     del model.metadata_props[:]
     return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _loaded(content: bytes) -> onnx.ModelProto:
+    """A serialised model.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return onnx.load_from_string(content)
+    except DecodeError as error:
+        raise ValueError(f"this is no ONNX model: {error}") from None

@@ -73,7 +73,10 @@ class _Files:
         path, record = self.folder.path / name, known.get(name)
         if record is None or record["made_of"] != made_of or not path.exists():
             return False
-        return bool(graph_digest(path.read_bytes()) == record["graph_sha256"])
+        try:
+            return bool(graph_digest(path.read_bytes()) == record["graph_sha256"])
+        except ValueError:
+            return False  # it is damaged
 
     def _name(self, precision: Precision) -> str:
         within = "-with-preprocessing" if self.export.settings.with_preprocessing else ""

@@ -88,7 +88,7 @@ class FinishedRun:
                 f"{found}: {self.architecture.num_classes} classes, not {data.num_classes}"
             )
         path = self.folder / _FILE
-        said = read_metadata(path.read_bytes()) if path.exists() else {}
+        said = _said(path) if path.exists() else {}
         now = describe_preprocessing(self.architecture, data)
         for what, then, is_now in (
             ("classes", said.get("classes"), list(data.class_names)),
@@ -108,6 +108,13 @@ def _check_finished(path: Path) -> None:
             f"run={path} has not finished: there is no {_WEIGHTS} yet; the run's command goes on"
         )
     raise ValueError(f"run={path} holds no run; give the folder of one, such as run=runs/NAME")
+
+
+def _said(path: Path) -> dict[str, Any]:
+    try:
+        return read_metadata(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}; delete it, and nothing is lost") from None
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -99,7 +99,11 @@ def _build(*overrides: str) -> Search:
 
 def test_every_file_is_held_to_something() -> None:
     assert sorted(BUILT) == GROUP_FILES
-    assert sorted(path.name for path in CONF.glob("*.yaml")) == ["netadapt.yaml", "search.yaml"]
+    assert sorted(path.name for path in CONF.glob("*.yaml")) == [
+        "export.yaml",
+        "netadapt.yaml",
+        "search.yaml",
+    ]
 
 
 @pytest.mark.parametrize("file", GROUP_FILES)

@@ -13,8 +13,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from nas.exporting.quantising import quantise
+from nas.exporting.ranges import Method, observe, ranges
 from search_spaces import load_seed
 from search_spaces.blocks import (
     Activation,
@@ -68,6 +71,19 @@ def optimised_nodes(path: Path) -> Counter[tuple[Any, ...]]:
     )
 
 
+def assert_as_exported(blocks: Sequence[LoweredBlock], folder: Path) -> None:
+    """The graph that is timed has the operators of the file that is handed over."""
+    network = build_blocks_onnx("network", blocks)
+    shape = blocks[0].input_shape
+    images = torch.randn(2, 1, shape.channels, shape.height, shape.width)
+    found = ranges(observe(network, lambda: images, lambda: None), Method.PERCENTILE, 99.9)
+    onnx.save(quantise(network, found), folder / "exported.onnx")
+    model, size = build_weightless_onnx("network", blocks, precision=Precision.INT8)
+    onnx.save(model, folder / "timed.onnx")
+    (folder / WEIGHTS_FILE).write_bytes(np.random.default_rng(0).bytes(size))
+    assert optimised_nodes(folder / "timed.onnx") == optimised_nodes(folder / "exported.onnx")
+
+
 def assert_as_onnxruntime(blocks: Sequence[LoweredBlock], folder: Path) -> None:
     shape = blocks[0].input_shape
     quantize_static(
@@ -85,20 +101,25 @@ def assert_as_onnxruntime(blocks: Sequence[LoweredBlock], folder: Path) -> None:
     assert optimised_nodes(folder / "ours.onnx") == optimised_nodes(folder / "theirs.onnx")
 
 
-@pytest.mark.parametrize(
-    ("name", "width"),
-    [
-        ("mnasnet_a1", 0.2),
-        ("mobilenet_v1", 0.25),
-        ("mobilenet_v2", 0.2),
-        ("mobilenet_v3_large", 0.2),
-        ("shufflenet_v1_g3", 0.25),
-        ("shufflenet_v2_x1_0", 0.5),
-    ],
-)
+SEEDS = [
+    ("mnasnet_a1", 0.2),
+    ("mobilenet_v1", 0.25),
+    ("mobilenet_v2", 0.2),
+    ("mobilenet_v3_large", 0.2),
+    ("shufflenet_v1_g3", 0.25),
+    ("shufflenet_v2_x1_0", 0.5),
+]
+
+
+@pytest.mark.parametrize(("name", "width"), SEEDS)
 def test_seed(name: str, width: float, tmp_path: Path) -> None:
     """One of each family, narrow: the reference quantises channel by channel, in Python."""
     assert_as_onnxruntime(lower(load_seed(name, width, resolution=32)), tmp_path)
+
+
+@pytest.mark.parametrize(("name", "width"), SEEDS)
+def test_exported_seed(name: str, width: float, tmp_path: Path) -> None:
+    assert_as_exported(lower(load_seed(name, width, resolution=32)), tmp_path)
 
 
 BLOCKS: dict[str, Block] = {
