@@ -4,10 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto, helper
 
 import latency.profile
 from latency.devices import LocalDevice
 from latency.devices.base import DeviceError
+from latency.measure import measure_entries
+from latency.plan import MeasureSettings, PlanEntry, no_progress
 
 PLAN, TABLE = Path("a.plan"), Path("a.jsonl")
 
@@ -95,3 +98,17 @@ def test_an_interruption_leaves_no_process(
         LocalDevice().measure(PLAN, TABLE, interrupted)
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
+
+
+def test_a_graph_of_pixels_is_fed_bytes(tmp_path: Path) -> None:
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, [1, 8, 8, 3])
+    result = helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 8, 8, 3])
+    cast = helper.make_node("Cast", ["image"], ["output"], to=TensorProto.FLOAT)
+    graph = helper.make_graph([cast], "pixels", [image], [result])
+    model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 17)])
+    entry = PlanEntry(key="pixels", graph=model.SerializeToString(), input_shape=(1, 8, 8, 3))
+    settings = MeasureSettings(runs=6, min_rounds=1, max_rounds=1)
+    (found,) = measure_entries(
+        LocalDevice(), tmp_path / "table.jsonl", [entry], settings, no_progress
+    )
+    assert found.latency_ms > 0

@@ -13,6 +13,7 @@ from latency.devices.base import DeviceError
 from latency.plan import MeasureSettings
 from nas import handover
 from nas.data import ImageData, MemorySplit, Preprocessing, Split
+from nas.exporting.metadata import read_metadata, with_metadata
 from nas.handover import Handover, LastStage
 from nas.run_folder import Folder
 from nas.training import TrainSettings
@@ -92,6 +93,19 @@ def test_a_network_is_trained_once_however_often_measuring_fails(
     assert (tmp_path / "best.onnx").read_bytes() == content
     assert len(device.asked) == 1
     onnx.checker.check_model(onnx.load_from_string(content))
+    said = read_metadata(content)
+    assert (said["name"], said["data"], said["precision"]) == ("small_7", "noise", "fp32")
+    assert said["classes"] == list("0123456789")
+    assert (said["preprocessing"]["mean"], said["preprocessing"]["std"]) == ([0.5] * 3, [0.3] * 3)
+    assert said["preprocessing"]["resolution"] == network.resolution
+    assert said["accuracy"] == {
+        "validation": found.validation_accuracy,
+        "test": found.test_accuracy,
+    }
+    # What it says of itself is no reason to measure it again.
+    (tmp_path / "best.onnx").write_bytes(with_metadata(content, said | {"name": "renamed"}))
+    assert _hand_over(device, network, tmp_path) == found
+    assert device.asked[1:] == [set()]
 
 
 def test_what_is_trained_otherwise_is_another_file_with_its_own_measurement(
