@@ -70,7 +70,7 @@ def _entry(name: str, content: bytes) -> PlanEntry:
 
 def _proof(export: Export, precision: Precision, found: Entry, content: bytes) -> dict[str, Any]:
     """A prediction is of the precision that the run's table was measured in, and no other."""
-    said = export.run.summary.get("latency", {})
+    said = export.run.summary.get("latency") or {}  # a training may be timed or not
     target_ms, measured_ms = said.get("target_ms"), found.median_ms
     predicted_ms = said.get("predicted_ms") if precision == export.measure.precision else None
     verdict = None

@@ -78,7 +78,7 @@ class Maker:
                 for images in self._some_images()
             )
         accuracy = self._accuracy(self._before)
-        accuracy["test"] = self.export.run.summary.get("accuracy", {}).get("test")
+        accuracy["test"] = (self.export.run.summary.get("accuracy") or {}).get("test")
         return Made(graph=self._fp32, found={"accuracy": accuracy, "logit_difference": difference})
 
     def _make_int8(self) -> Made:

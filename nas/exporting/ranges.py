@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from nas.checks import check_range
-
 BINS = 2048
 LEVELS = 256
 _VALUES = 1 << 14
@@ -154,7 +152,6 @@ def _range(histogram: Histogram, method: Method, percentile: float) -> Range:
 
 
 def _within_percentile(histogram: Histogram, percentile: float) -> Range:
-    check_range("percentile", percentile, 50, 100)
     clipped = (1 - percentile / 100) / 2
     shares = np.cumsum(histogram.counts) / histogram.counts.sum()
     first = int(np.searchsorted(shares, clipped, side="right"))
@@ -195,8 +192,8 @@ def _divergence(histogram: Histogram, low: float, high: float) -> float:
     spread = np.where(filled, sums[levels] / np.maximum(bins[levels], 1), 0.0)
     kept[0] += counts[centres < low].sum()
     kept[-1] += counts[centres > high].sum()
-    if (kept[[0, -1]] > 0).any():  # where only clipped values are, nothing of theirs is left
-        spread = np.where(kept > 0, np.maximum(spread, 1e-9 * kept.sum()), spread)
+    # In an outermost bin that holds clipped values alone nothing of theirs is left.
+    spread = np.where(kept > 0, np.maximum(spread, 1e-9 * kept.sum()), spread)
     before, after = kept / kept.sum(), spread / spread.sum()
     some = before > 0
     return float((before[some] * np.log(before[some] / after[some])).sum())

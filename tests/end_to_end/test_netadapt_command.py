@@ -138,6 +138,7 @@ def test_a_search_and_its_second_stage(tmp_path: Path, search_command, run_comma
         ("target_latency=1%", ("target_latency=1% cannot be reached", "as small as these kinds")),
         ("from=runs/none", ("from=runs/none holds no best.yaml",)),
         ("weights=none.pt", ("none.pt cannot be read",)),
+        ("weights=tim:a.pt", ("weights must be FILE or one of ours:FILE", "'tim:a.pt'")),
     ],
 )
 def test_bad_input_is_answered_in_one_line(
