@@ -40,7 +40,10 @@ class Made:
 
 @dataclass(slots=True, kw_only=True)
 class Maker:
-    """Makes one file after the other; what both need is computed once.
+    """Makes one file after the other; what both need is computed, and compared with torch, once.
+
+    Raises:
+        ExportError: ONNX does not compute what the module computes.
 
     Attributes:
         known: what is known of files that were made before, by name.
@@ -51,20 +54,26 @@ class Maker:
     known: Mapping[str, Any] = field(default_factory=dict)
     _model: Network = field(init=False)
     _fp32: onnx.ModelProto = field(init=False)
+    _difference: float = field(init=False)
     _before: Answers = field(init=False)
 
     def __post_init__(self) -> None:
         run = self.export.run
         self._model = run.model()
         self._fp32 = self._build(self.export.measure.batch)
+        with self.terminal.progress("comparing fp32 with torch"):
+            self._difference = max(
+                logit_difference(Runner(self._fp32.SerializeToString()), self._model, images)
+                for images in self._some_images()
+            )
         self._before = self._validated(self._fp32, "fp32")
 
     def make(self, precision: Precision) -> Made:
         """A file's graph and what is known of it.
 
         Raises:
-            ExportError: it does not compute what the module computes.
-            ValueError: ``exclude`` names nothing.
+            ValueError: ``exclude`` names nothing, or images are no pixels.
+            ExportError: with preprocessing in it the graph computes something else.
         """
         made = self._make_int8() if precision is Precision.INT8 else self._make_fp32()
         if self.export.settings.with_preprocessing:
@@ -72,14 +81,11 @@ class Maker:
         return made
 
     def _make_fp32(self) -> Made:
-        with self.terminal.progress("comparing fp32 with torch"):
-            difference = max(
-                logit_difference(Runner(self._fp32.SerializeToString()), self._model, images)
-                for images in self._some_images()
-            )
         accuracy = self._accuracy(self._before)
         accuracy["test"] = (self.export.run.summary.get("accuracy") or {}).get("test")
-        return Made(graph=self._fp32, found={"accuracy": accuracy, "logit_difference": difference})
+        return Made(
+            graph=self._fp32, found={"accuracy": accuracy, "logit_difference": self._difference}
+        )
 
     def _make_int8(self) -> Made:
         settings, calibration = self.export.settings, self.export.settings.calibration
