@@ -100,7 +100,7 @@ class Axis:
         """An axis on which all of the values have room; one value has its size as room."""
         low, high = min(values), max(values)
         if is_log:
-            ratio = (high / low) ** margin
+            ratio = (high / low) ** margin if high > low else 1.05
             return Axis(low=low / ratio, high=high * ratio, start=start, end=end, is_log=True)
         room = margin * ((high - low) or abs(high) or 1.0)
         return Axis(low=low - room, high=high + room, start=start, end=end)

@@ -17,7 +17,9 @@ def signed_percent(share: float, digits: int = 1) -> str:
 
 
 def millions(count: float) -> str:
-    """``2_618_848`` → ``2.62 M``."""
+    """``2_618_848`` → ``2.62 M``; what is much less has thousands."""
+    if count < 1e5:
+        return f"{count / 1e3:.1f}{_GAP}k"
     return f"{count / 1e6:.2f}{_GAP}M"
 
 
