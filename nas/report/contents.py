@@ -82,10 +82,13 @@ def search_report(
         base=base_trial(search.space, found),
         target_ms=target_ms,
     )
+    # What was measured since moves what is usual by some percent; blocks are to add up to what was
+    # predicted when the trial was made.
+    as_predicted = table.at_speed_of(winner.architecture, winner.candidate.latency_ms)
     return SearchReport(
         summary=summary,
         network=winner.architecture.to_yaml(),
-        blocks=tuple(block_rows(winner.architecture, table)),
+        blocks=tuple(block_rows(winner.architecture, as_predicted)),
         front=front,
         history=tuple(search_history(found, search.reward, target_ms)),
         importances=choice_importances(found, search.space),

@@ -118,7 +118,10 @@ def draw_latencies(summary: Mapping[str, Any]) -> Drawn:
     for found, line, mark in ((predicted, "dashed", _PREDICTED), (measured, "steps", STEP)):
         places = [(frame.x(step), frame.y(found_ms)) for step, found_ms in enumerate(found)]
         children.append(element("path", d=path_of(places), class_=line))
-        children += [mark.at(x, y, row=step) for step, (x, y) in enumerate(places)]
+        children += [
+            mark.at(x, y, row=step, title=f"step {step}: {ms(found[step])}")
+            for step, (x, y) in enumerate(places)
+        ]
     children.append(BEST.at(frame.x(last), frame.y(ends["best_ms"]), row=last))
     legend = (
         Key.of_mark(STEP, "measured"),

@@ -1,5 +1,6 @@
 """The report page: self-contained, escaped, and with its verdict at the top."""
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -7,7 +8,13 @@ import jinja2
 import pytest
 
 from nas.report.contents import SearchReport, TargetLink
+from nas.report.front import MOST_POINTS, build_front
+from nas.report.history import search_history
 from nas.report.page import render_page
+from nas.report.trials import trial_table
+from nas.reward import PowerReward
+from nas.study import Candidate
+from search_spaces.spaces import mobilenet_v3_space
 from tests.pages import Page
 
 MakeReport = Callable[..., SearchReport]
@@ -134,6 +141,25 @@ def test_pages_of_several_targets_know_each_other(make_report: MakeReport) -> No
     assert "Targets: 10 ms 12 ms" in page.text
     assert "(in the folder above)" in page.text
     assert "Targets:" not in page_of(make_report()).text
+
+
+def test_the_page_of_a_long_search_can_be_sent(make_report: MakeReport) -> None:
+    """6000 trials of a space with 41 choices, most of which no front hides."""
+    space, rng = mobilenet_v3_space(resolution=224, num_classes=10), random.Random(0)
+    found = [
+        Candidate(
+            number=number, choices={name: rng.choice(v) for name, v in space.choices.items()},
+            reward=0.0, accuracy=rng.random(), latency_ms=rng.uniform(5, 25), madds=300_000_000,
+            params=4_000_000, peak_activation_bytes=1, network=str(number),
+        )
+        for number in range(6000)
+    ]  # fmt: skip
+    rewards = [each.accuracy for each in found]
+    front = build_front(found, trial_table(found), rewards, (), winner=7, base=0, target_ms=15.0)
+    history = tuple(search_history(found, PowerReward(), 15.0))
+    content = render_page(replace(make_report(), front=front, history=history))
+    assert 1_000_000 < len(content) < 6_000_000
+    assert f"{6000 - MOST_POINTS} trials behind the front are not drawn" in Page(content).text
 
 
 def test_a_summary_that_lacks_something_makes_no_page(make_report: MakeReport) -> None:
