@@ -56,15 +56,21 @@ class Chromium:
             if event.get("sessionId") == session and event["method"] == method
         ]
 
-    def wait_for(self, session: str, method: str) -> None:
-        """Returns when there is such an event."""
-        while not self.events(session, method):
+    def wait_for_load(self, session: str, loader: str) -> None:
+        """Returns when what this loader loads is complete; blank pages before it have others."""
+        loaded = ("load", loader)
+        while loaded not in (
+            (event["name"], event["loaderId"])
+            for event in self.events(session, "Page.lifecycleEvent")
+        ):
             self._events.append(self._receive())
 
     def _receive(self) -> dict[str, Any]:
         deadline = time.monotonic() + _PATIENCE_S
         while b"\0" not in self._rest:
-            ready, _, _ = select.select([self.from_browser], [], [], deadline - time.monotonic())
+            ready, _, _ = select.select(
+                [self.from_browser], [], [], max(0.0, deadline - time.monotonic())
+            )
             assert ready, "Chromium does not answer"
             found = os.read(self.from_browser, 1 << 20)
             assert found, "Chromium has gone"
@@ -86,8 +92,9 @@ class Chromium:
         self.call("Emulation.setEmulatedMedia", session, features=[feature])
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", session, **size)
-        self.call("Page.navigate", session, url=path.resolve().as_uri())
-        self.wait_for(session, "Page.loadEventFired")
+        self.call("Page.setLifecycleEventsEnabled", session, enabled=True)
+        navigation = self.call("Page.navigate", session, url=path.resolve().as_uri())
+        self.wait_for_load(session, navigation["loaderId"])
         try:
             yield OpenPage(self, session)
         finally:

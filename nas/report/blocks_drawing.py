@@ -57,12 +57,14 @@ def draw_outline(row: BlockRow, most: int, after: BlockRow | None = None) -> str
         children.append(element("circle", cx=_MIDDLE, cy=_HEIGHT / 2, r=4.0, class_="gate"))
     if shown.skip is not None:
         children.append(element("path", d=_SKIP, class_="skip"))
-    return drawing(_WIDTH, _HEIGHT, children, label=None, class_="outline")
+    return drawing(_WIDTH, _HEIGHT, children, label=None, class_="outline", stretches=True)
 
 
 def draw_gone(row: BlockRow, most: int) -> str:
     """The outline of a block that was left out."""
-    return drawing(_WIDTH, _HEIGHT, [_outline(row, most, "was")], label=None, class_="outline")
+    return drawing(
+        _WIDTH, _HEIGHT, [_outline(row, most, "was")], label=None, class_="outline", stretches=True
+    )
 
 
 _SKIP = "M104 1C111 8 111 26 104 33"
@@ -86,8 +88,7 @@ def draw_bar(value: float, most: float, *, class_: str = "is", before: float | N
     if before is not None:
         children.append(_bar(before, most, "was"))
     children.append(_bar(value, most, class_))
-    text = drawing(_BAR_WIDTH, _BAR_HEIGHT, children, label=None, class_="strip")
-    return text.replace("<svg ", '<svg preserveAspectRatio="none" ', 1)
+    return drawing(_BAR_WIDTH, _BAR_HEIGHT, children, label=None, class_="strip", stretches=True)
 
 
 def _bar(value: float, most: float, class_: str) -> ET.Element:

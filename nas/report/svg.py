@@ -43,14 +43,18 @@ def drawing(
     *,
     label: str | None,
     class_: str = "chart",
+    stretches: bool = False,
 ) -> str:
     """An ``svg`` element as text, escaped, for HTML.
 
     Args:
         label: what it shows, for who cannot see it; ``None``: the text around it says all.
+        stretches: whether it fills the room that it is given, whatever its shape.
     """
     made = element("svg", *children, class_=class_, width=width, height=height)
     made.set("viewBox", f"0 0 {width:g} {height:g}")
+    if stretches:
+        made.set("preserveAspectRatio", "none")
     if label is None:
         made.set("aria-hidden", "true")
     else:
