@@ -195,6 +195,11 @@ class LatencyTable:
             noise=fidelity([early for early, _ in halves], [late for _, late in halves]),
         )
 
+    def validated(self) -> list[tuple[float, float]]:
+        """What is predicted and what was measured, of each network that is there for it."""
+        networks = self._whole_networks(VALIDATION)
+        return [(self.predicted_ms(entry), entry.latency_ms) for entry in networks]
+
     def block_cost_ps(self, block: Block, input_shape: TensorShape, after: After) -> int:
         """What the block adds to a network, in picoseconds: a sum of integers is exact."""
         boundary = None if after is After.IMAGE else boundary_key(input_shape, after)

@@ -23,6 +23,7 @@ from nas.exporting.onnx_file import ExportError
 from nas.handover import Handover, LastStage
 from nas.loop import EvaluationError
 from nas.problem import Problem
+from nas.report.contents import base_trial, search_report
 from nas.report.figures import draw_pareto
 from nas.report.page import render_page
 from nas.report.summary import build_summary, summary_lines
@@ -132,18 +133,19 @@ def _hand_over_one(
         terminal.line(f"{folder.path} is finished; more trials: trials=…, another run: name=…")
     else:
         folder.remove("summary.json", "report.html")  # those of another winner
-        winner = _measure_finalists(search, folder, finished, target_ms, terminal)
+        winner, finalists = _measure_finalists(search, folder, finished, target_ms, terminal)
         handover = _finish(search, folder, winner.architecture, terminal)
         summary = build_summary(
             search,
             table,
             winner,
             handover,
+            finalists=finalists,
             target_ms=target_ms,
             reachable_ms=problem.predictor.range_ms,
             decided_by=decided_by,
         )
-        _write_report(search, folder, summary, winner, finished, trials, target_ms, terminal)
+        _write_report(search, folder, summary, table, winner, finished, trials, terminal)
     terminal.line()
     for line in summary_lines(summary, str(folder.path)):
         terminal.line(line)
@@ -172,23 +174,23 @@ def _write_report(
     search: Search,
     folder: Folder,
     summary: dict[str, Any],
+    table: LatencyTable,
     winner: Finalist,
     finished: list[Candidate],
     trials: pd.DataFrame,
-    target_ms: float,
     terminal: Terminal,
 ) -> None:
-    base = search.space.base_choices
     with terminal.progress("drawing the report"):
+        report = search_report(search, summary, table, winner, finished, trials)
         figure = draw_pareto(
             trials,
-            target_ms=target_ms,
+            target_ms=summary["latency"]["target_ms"],
             winner=winner.candidate.number,
-            base=next((c.number for c in finished if c.choices == base), None),
+            base=base_trial(search.space, finished),
             base_name="base network",
         )
         folder.write("figures/pareto.png", figure)
-        folder.write("report.html", render_page(summary, winner.architecture.to_yaml(), figure))
+        folder.write("report.html", render_page(report))
     folder.write_json("summary.json", summary)
 
 
@@ -271,7 +273,8 @@ def _measure_finalists(
     found: list[Candidate],
     target_ms: float,
     terminal: Terminal,
-) -> Finalist:
+) -> tuple[Finalist, list[Finalist]]:
+    """The winner, and all that were measured."""
     settings = search.settings
     clock = NetworkClock(
         device=search.device, folder=folder.path, settings=settings.measure_networks
@@ -285,4 +288,4 @@ def _measure_finalists(
             f"trial {finalist.candidate.number}: predicted {finalist.candidate.latency_ms:.2f} ms, "
             f"measured {finalist.measured.median_ms:.2f} ms"
         )
-    return winner
+    return winner, measured

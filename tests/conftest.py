@@ -26,6 +26,7 @@ from search_spaces.blocks import Block, ClassifierHead, ConvNormAct, InvertedRes
 from search_spaces.costs import count_block_costs
 from search_spaces.lowering import lower_block
 from search_spaces.spaces import Choice, Choices, SearchSpace, Stage
+from tests.chromium import Chromium, running_chromium
 from tests.postgres import Postgres, running_postgres
 
 # The tensors are small: a second thread costs more than it brings, most of all on a busy machine.
@@ -51,6 +52,13 @@ def postgres() -> Iterator[Postgres]:
     """A real PostgreSQL server. A test that stops it starts it again."""
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """A real browser."""
+    with running_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

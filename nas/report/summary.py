@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +14,7 @@ from nas.setup import Search
 from nas.winner import Finalist
 from search_spaces import count_costs
 
+_RUNTIME = ("runtime", "runtime_version", "provider")
 _PACKAGES = ("chronas", "torch", "onnx", "onnxruntime", "optuna", "numpy", "scikit-learn")
 
 
@@ -23,11 +24,16 @@ def build_summary(
     winner: Finalist,
     handover: Handover,
     *,
+    finalists: Sequence[Finalist],
     target_ms: float,
     reachable_ms: tuple[float, float],
     decided_by: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What ``summary.json`` holds. The verdict is about the measured latency, not the predicted."""
+    """What ``summary.json`` holds. The verdict is about the measured latency, not the predicted.
+
+    Args:
+        finalists: all that were measured end to end, the winner among them.
+    """
     settings, space, data = search.settings, search.space, search.data
     costs = count_costs(winner.architecture)
     measured, validation = handover.measured, table.validation()
@@ -43,6 +49,7 @@ def build_summary(
             "runs": measured.runs,
             "table_validation": None if validation is None else asdict(validation),
             "reachable_ms": list(reachable_ms),
+            "finalists": [_finalist(each) for each in finalists],
         },
         "accuracy": {
             "proxy_validation": winner.candidate.accuracy,
@@ -79,13 +86,25 @@ def build_summary(
         },
         "environment": {
             "device": table.header["device"],
+            **{name: table.header.get(name) for name in _RUNTIME},
             "threads": settings.measure.threads,
             "batch": settings.measure.batch,
+            "precision": str(settings.measure.precision),
             "python": platform.python_version(),
             "versions": package_versions(),
         },
         "decided_by": dict(decided_by),
         "command": search.command,
+    }
+
+
+def _finalist(finalist: Finalist) -> dict[str, Any]:
+    """Beside ``measured_ms`` stands what the table counts: a machine that is not disturbed."""
+    return {
+        "trial": finalist.candidate.number,
+        "predicted_ms": finalist.candidate.latency_ms,
+        "undisturbed_ms": finalist.measured.latency_ms,
+        "measured_ms": finalist.measured.median_ms,
     }
 
 
@@ -100,6 +119,24 @@ def processor_name(device: Mapping[str, Any]) -> str:
     A table that somebody brought may say neither, or anything.
     """
     return printable(device.get("gpu") or device.get("cpu") or "an unnamed processor")
+
+
+def environment_rows(
+    environment: Mapping[str, Any], device: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """Device, runtime, settings of the measurement and versions, for people.
+
+    Args:
+        environment: of a summary; ``device``: of a table's header. They may say anything.
+    """
+    rows = [("processor", processor_name(device))]
+    rows += [(name, printable(value)) for name, value in device.items() if value is not None]
+    runtime = [environment.get(name) for name in ("runtime", "runtime_version", "provider")]
+    rows.append(("runtime", " ".join(printable(part) for part in runtime if part is not None)))
+    rows += [(name, printable(environment[name])) for name in ("precision", "threads", "batch")]
+    rows.append(("Python", printable(environment["python"])))
+    rows += [(name, printable(text)) for name, text in environment["versions"].items()]
+    return [(name, text) for name, text in rows if text]
 
 
 def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:

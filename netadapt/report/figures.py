@@ -9,11 +9,11 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from latency.figures import png
+from netadapt.report.drawings import numbered
 from netadapt.report.layers import LayerChange
 
 _STEPS, _SEED, _TARGET, _BEST, _PREDICTED = "#1f5fbf", "#222222", "#b3261e", "#e08a00", "#8a94a6"
 _KEPT, _BEFORE = "#a9c3ea", "#e3e6ec"
-_MOST_LABELS = 25
 
 
 def draw_trajectory(summary: Mapping[str, Any]) -> bytes:
@@ -50,7 +50,7 @@ def _draw_accuracy(axes: Axes, summary: Mapping[str, Any]) -> None:
     ends = summary["trajectory"]
     axes.axvline(ends["target_ms"], color=_TARGET, linestyle="--", label="target")
     axes.axvline(ends["best_ms"], color=_BEST, label="best.onnx")
-    for position, number in enumerate(_numbered(len(states) - 1)):
+    for position, number in enumerate(numbered(len(states) - 1)):
         above = position % 2 == 0
         axes.annotate(
             str(number),
@@ -64,12 +64,6 @@ def _draw_accuracy(axes: Axes, summary: Mapping[str, Any]) -> None:
         )
     axes.set_xlabel("measured latency on this device, ms")
     axes.set_ylabel("accuracy, images kept for proposals, %")
-
-
-def _numbered(steps: int) -> list[int]:
-    """The steps that have their numbers in the figure: all, or evenly some, and the last one."""
-    every = max(1, -(-steps // _MOST_LABELS))
-    return [number for number in range(1, steps + 1) if number % every == 0 or number == steps]
 
 
 def _draw_latency(axes: Axes, summary: Mapping[str, Any]) -> None:

@@ -4,47 +4,12 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, assert_never
+from typing import Any
 
-from latency.context import walk_in_context
-from latency.reach import Step
-from latency.table import PS_PER_MS, LatencyTable, MissingEntryError
+from latency.table import LatencyTable
+from nas.report.network import BlockRow, Layer, block_rows
 from search_spaces.architecture import Architecture
-from search_spaces.blocks import (
-    Block,
-    ClassifierHead,
-    ConvNormAct,
-    DepthwiseSeparable,
-    InvertedResidual,
-    Pool,
-    ShuffleV1Unit,
-    ShuffleV2Unit,
-)
-from search_spaces.shapes import TensorShape, output_shape
-from search_spaces.yaml_io import BLOCK_TYPES
-
-_TYPE_NAMES = {block_type: name for name, block_type in BLOCK_TYPES.items()}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """What of a block a run may change. ``None``: the block has no such thing.
-
-    Attributes:
-        inside: the width inside: of the expansion of an inverted residual, the bottleneck or the
-            branch of a ShuffleNet's unit, the hidden layer of the head.
-        out: the width of the output; of a head, the classes.
-        squeeze_excite: the width of its bottleneck.
-        gate: the function that squeeze-and-excite ends with.
-        kernel: in pixels; of several layers, that of the depthwise one.
-    """
-
-    inside: int | None = None
-    out: int | None = None
-    squeeze_excite: int | None = None
-    gate: str | None = None
-    kernel: int | None = None
-
+from search_spaces.shapes import TensorShape
 
 FIGURES = tuple(field.name for field in fields(Layer))
 
@@ -54,23 +19,50 @@ class LayerChange:
     """A block of the seed, and what became of it.
 
     Attributes:
-        block: its index in the seed.
-        became: its index in the last network; ``None``: it was left out.
-        type: as in the network's YAML.
-        output: of the block in the seed.
-        after: ``None`` where it was left out.
-        predicted_before_ms, predicted_after_ms: what it adds to its network, by the table;
-            ``None`` where the table lacks it, or there is no block.
+        row: the block in the seed.
+        row_after: in the last network; ``None``: it was left out.
     """
 
-    block: int
-    became: int | None
-    type: str
-    output: TensorShape
-    before: Layer
-    after: Layer | None
-    predicted_before_ms: float | None
-    predicted_after_ms: float | None
+    row: BlockRow
+    row_after: BlockRow | None
+
+    @property
+    def block(self) -> int:
+        """Its index in the seed."""
+        return self.row.block
+
+    @property
+    def became(self) -> int | None:
+        """Its index in the last network; ``None``: it was left out."""
+        return None if self.row_after is None else self.row_after.block
+
+    @property
+    def type(self) -> str:
+        """As in the network's YAML."""
+        return self.row.type
+
+    @property
+    def output(self) -> TensorShape:
+        """Of the block in the seed."""
+        return self.row.output
+
+    @property
+    def before(self) -> Layer:
+        return self.row.layer
+
+    @property
+    def after(self) -> Layer | None:
+        return None if self.row_after is None else self.row_after.layer
+
+    @property
+    def predicted_before_ms(self) -> float | None:
+        """What it adds to the seed, by the table; ``None`` where the table lacks it."""
+        return self.row.latency_ms
+
+    @property
+    def predicted_after_ms(self) -> float | None:
+        """What it adds to the last network; ``None`` as well where it was left out."""
+        return None if self.row_after is None else self.row_after.latency_ms
 
     @property
     def is_changed(self) -> bool:
@@ -106,26 +98,8 @@ def compare_layers(
         origins: of each block of ``best``, its index in the seed.
         table: predicts single blocks; without it there are no predictions.
     """
-    steps_before, steps_after = walk_in_context(seed), walk_in_context(best)
-    became = {source: index for index, source in enumerate(origins)}
-    rows = []
-    for index, step in enumerate(steps_before):
-        block, shape, _ = step
-        place = became.get(index)
-        step_after = None if place is None else steps_after[place]
-        rows.append(
-            LayerChange(
-                block=index,
-                became=place,
-                type=_TYPE_NAMES[type(block)],
-                output=output_shape(block, shape),
-                before=_layer(block),
-                after=None if step_after is None else _layer(step_after[0]),
-                predicted_before_ms=_predicted_ms(step, table),
-                predicted_after_ms=_predicted_ms(step_after, table),
-            )
-        )
-    return rows
+    after = dict(zip(origins, block_rows(best, table), strict=True))
+    return [LayerChange(row=row, row_after=after.get(row.block)) for row in block_rows(seed, table)]
 
 
 def layers_csv(layers: Sequence[LayerChange]) -> bytes:
@@ -136,45 +110,3 @@ def layers_csv(layers: Sequence[LayerChange]) -> bytes:
     rows.writeheader()
     rows.writerows(records)
     return text.getvalue().encode()
-
-
-def _layer(block: Block) -> Layer:
-    match block:
-        case ConvNormAct() | DepthwiseSeparable():
-            return _convolutional(block)
-        case InvertedResidual():
-            return _convolutional(block, block.expanded_channels)
-        case ShuffleV1Unit():
-            return Layer(
-                inside=block.bottleneck_channels, out=block.out_channels, kernel=block.kernel
-            )
-        case ShuffleV2Unit():
-            return Layer(inside=block.branch_channels, out=block.out_channels, kernel=block.kernel)
-        case Pool():
-            return Layer(kernel=block.kernel)
-        case ClassifierHead():
-            return Layer(inside=block.hidden_channels, out=block.num_classes)
-        case _:
-            assert_never(block)
-
-
-def _convolutional(
-    block: ConvNormAct | DepthwiseSeparable | InvertedResidual, inside: int | None = None
-) -> Layer:
-    squeeze = block.squeeze_excite
-    return Layer(
-        inside=inside,
-        out=block.out_channels,
-        squeeze_excite=None if squeeze is None else squeeze.channels,
-        gate=None if squeeze is None else str(squeeze.gate),
-        kernel=block.kernel,
-    )
-
-
-def _predicted_ms(step: Step | None, table: LatencyTable | None) -> float | None:
-    if step is None or table is None:
-        return None
-    try:
-        return table.block_cost_ps(*step) / PS_PER_MS
-    except MissingEntryError:
-        return None

@@ -43,13 +43,7 @@ def write_report(
         _table(run, start),
     )
     trajectory, widths = draw_trajectory(summary), draw_widths(layers)
-    page = render_page(
-        summary,
-        layers,
-        end.architecture.to_yaml(),
-        trajectory_png=trajectory,
-        widths_png=widths,
-    )
+    page = render_page(summary, layers, end.architecture.to_yaml())
     folder.write("trajectory.csv", trajectory_csv(summary))
     folder.write("layers.csv", layers_csv(layers))
     folder.write("figures/trajectory.png", trajectory)

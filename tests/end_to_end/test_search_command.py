@@ -1,6 +1,8 @@
 """The main command, from nothing to the files it hands over, and again."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import yaml
 from nas.data.digits import digits_data
 from nas.training import evaluate
 from search_spaces import Architecture, build_model
+from tests.pages import Page
 
 FILES = {
     "best.onnx", "best.pt", "best.yaml", "config.yaml", "figures/pareto.png", "report.html",
@@ -34,6 +37,7 @@ def test_search_hands_over_a_network_and_goes_on_when_run_again(
     assert trials.loc[0, "stage1.expansion"] == 3  # the base network comes first
     _check_summary(folder, trials)
     _check_network(folder)
+    _check_pages(folder, run_command)
 
     made = (folder / "best.onnx").stat().st_mtime_ns
     again = run_command(search_command())
@@ -63,6 +67,25 @@ def test_search_hands_over_a_network_and_goes_on_when_run_again(
     other = run_command(search_command("trials=4", "seed=5"))
     assert other.returncode == 2
     assert "seed=0, but now it is 5" in other.stderr
+
+
+def _check_pages(folder: Path, run_command) -> None:
+    report = Page((folder / "report.html").read_bytes())
+    report.check_loads_nothing()
+    assert len(report.data("trials")) == 3
+    copy, page = folder.with_name("copy"), folder.parent / "comparison.html"
+    shutil.copytree(folder, copy)
+    command = [sys.executable, "-m", "nas.compare"]
+    compared = run_command([*command, str(folder), str(copy), "--out", str(page)])
+    assert compared.returncode == 0, compared.stderr
+    assert "warning" not in compared.stdout
+    assert f"{page}: 2 runs on one page" in compared.stdout
+    Page(page.read_bytes()).check_loads_nothing()
+    alone = run_command([*command, str(folder)])
+    assert alone.returncode == 2
+    assert alone.stderr == (
+        "nas.compare: error: two runs or more can be compared, but 1 is given\n"
+    )
 
 
 def _check_summary(folder: Path, trials: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,15 +14,20 @@ from latency.plan import MeasureSettings
 from latency.table import Entry, LatencyTable
 from nas.data import ImageData, MemorySplit, Preprocessing, Split
 from nas.handover import Handover
+from nas.report.contents import SearchReport, search_report
 from nas.report.summary import build_summary
+from nas.report.trials import trial_table
+from nas.reward import PowerReward
 from nas.settings import SearchSettings
 from nas.setup import Search
 from nas.study import Candidate
 from nas.training import TrainSettings
 from nas.winner import Finalist
+from search_spaces import count_costs
 from search_spaces.spaces import SearchSpace
 
 MakeSummary = Callable[..., dict[str, Any]]
+MakeReport = Callable[..., SearchReport]
 
 SETTINGS = SearchSettings(
     name="small_10ms",
@@ -62,6 +68,7 @@ def make_summary(small_space: SearchSpace, small_table: LatencyTable) -> MakeSum
             network="Network(a)",
         )
         architecture = small_space.build(candidate.choices, name="small_7").with_resolution(48)
+        finalist = Finalist(candidate=candidate, architecture=architecture, measured=FINALIST)
         entry = Entry(
             key="best.onnx", latency_ms=measured_ms - 0.2, median_ms=measured_ms, interval=0.012,
             rounds=40, runs=480, drift=1.0, reference_ms=1.0,
@@ -69,7 +76,7 @@ def make_summary(small_space: SearchSpace, small_table: LatencyTable) -> MakeSum
         return build_summary(
             _search(small_space, replace(SETTINGS, **fields)),
             small_table,
-            Finalist(candidate=candidate, architecture=architecture, measured=FINALIST),
+            finalist,
             Handover(
                 validation_accuracy=0.955,
                 test_accuracy=0.943,
@@ -78,6 +85,7 @@ def make_summary(small_space: SearchSpace, small_table: LatencyTable) -> MakeSum
                 measured=entry,
                 beside=None,
             ),
+            finalists=[finalist],
             target_ms=10.0,
             reachable_ms=(6.0, 10.0),
             decided_by={"trials": 20, "finalists": 5, "final": {}},
@@ -86,10 +94,62 @@ def make_summary(small_space: SearchSpace, small_table: LatencyTable) -> MakeSum
     return make
 
 
+@pytest.fixture
+def found(small_space: SearchSpace, small_table: LatencyTable) -> list[Candidate]:
+    """Twenty networks with the table's latencies; those that are wide or slow are more accurate.
+
+    Trial 0 is the base network.
+    """
+    names = list(small_space.choices)
+    values = list(product(*small_space.choices.values()))
+    candidates = []
+    for number in range(20):
+        choices = dict(zip(names, values[number * 3], strict=True))
+        network = small_space.build(choices)
+        latency_ms, costs = small_table.network_latency_ms(network), count_costs(network)
+        candidates.append(
+            Candidate(
+                number=number,
+                choices=choices,
+                reward=0.5,
+                accuracy=0.5 + costs.params / 10_000 + latency_ms / 100 + number / 1000,
+                latency_ms=latency_ms,
+                madds=costs.madds,
+                params=costs.params,
+                peak_activation_bytes=1,
+                network=f"Network({number})",
+            )
+        )
+    return candidates
+
+
+@pytest.fixture
+def make_report(
+    make_summary: MakeSummary,
+    small_space: SearchSpace,
+    small_table: LatencyTable,
+    found: list[Candidate],
+) -> MakeReport:
+    """``make_report(trials=12, table=…, measured_ms=9.8)``: of the first so many networks."""
+
+    def make(trials: int = 20, table: LatencyTable = small_table, **figures: Any) -> SearchReport:
+        taken, winner = found[:trials], found[min(7, trials - 1)]
+        architecture = small_space.build(winner.choices, name=f"small_{winner.number}")
+        finalist = Finalist(candidate=winner, architecture=architecture, measured=FINALIST)
+        search = _search(small_space, SETTINGS)
+        summary = make_summary(**figures)
+        summary["search"]["winner"] = winner.number
+        summary["latency"]["finalists"][0]["trial"] = winner.number
+        return search_report(search, summary, table, finalist, taken, trial_table(taken))
+
+    return make
+
+
 def _search(space: SearchSpace, settings: SearchSettings) -> Search:
-    """Of a search, what a summary is made of."""
+    """Of a search, what a report is made of."""
     command = "python -m nas.search target_latency=10ms"
-    parts = {"settings": settings, "space": space, "data": _data(), "command": command}
+    parts: dict[str, Any] = {"settings": settings, "space": space, "data": _data()}
+    parts |= {"command": command, "reward": PowerReward()}
     return SimpleNamespace(**parts)  # type: ignore[return-value]
 
 

@@ -11,9 +11,10 @@ from latency.context import walk_in_context
 from latency.keys import block_key, boundary_key
 from latency.reach import Step
 from latency.table import LatencyTable
+from nas.report.network import Layer
 from netadapt.changes import ProposalKind
 from netadapt.proposals import ProposalSettings, propose, steps_to_propose
-from netadapt.report.layers import Layer, LayerChange, compare_layers, layers_csv
+from netadapt.report.layers import LayerChange, compare_layers, layers_csv
 from netadapt.report.steps import StepRecord, origins
 from search_spaces import Architecture, load_seed
 from search_spaces.blocks import ClassifierHead, ConvNormAct, Pool, PoolKind, ShuffleV1Unit

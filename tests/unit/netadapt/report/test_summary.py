@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nas.handover import Handover
+from nas.report.comparison import read_run
 from netadapt.journal import State
 from netadapt.report.steps import read_steps
 from netadapt.report.summary import accuracy_interval, summarise, summary_lines
@@ -105,3 +106,13 @@ def test_the_text_says_what_was_measured(summary: dict[str, Any]) -> None:
         "layers.csv",
     ):
         assert part in text
+
+
+def test_a_run_can_be_compared_with_others(summary: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    run = read_run(tmp_path)
+    assert (run.label, run.kind, run.verdict) == ("<b>shaved</b>", "NetAdapt", "missed")
+    assert (run.target_ms, run.predicted_ms, run.measured_ms) == pytest.approx((14.4, 14.0, 14.7))
+    assert (run.test_accuracy, run.resolution) == (81 / 263, 32)
+    assert run.params == summary["network"]["best"]["params"]
+    assert "not recorded" not in run.conditions.values()

@@ -29,7 +29,7 @@ def test_all_files_are_written(
     assert summary["data"]["proposal_images"] == 216
     page = Page((folder / "report.html").read_bytes())
     page.check_loads_nothing()
-    assert " ".join(end.architecture.to_yaml().split()) in page.texts
+    assert " ".join(end.architecture.to_yaml().split()) in page.text
 
 
 def test_a_run_whose_report_fails_is_not_finished(
