@@ -21,7 +21,7 @@ from nas.evaluation import ChannelMonitor, Steps
 from nas.executors import Call, Channel, Died, Executor, Failed, Finished, Retried, Told
 from nas.setup import build
 from nas.training import TrainSettings, evaluate, train
-from nas.training.loop import DivergenceError
+from nas.training.meter import DivergenceError
 from nas.training.weights import load_weights, save_weights
 from netadapt.tuning import Tuning, compare, parts_of
 from search_spaces import Architecture, build_model
@@ -94,7 +94,7 @@ def train_seed(
         steps=steps,
     )
     accuracy = compare(model, kept, tuning.resolution)
-    save_weights(answer.with_suffix(".pt"), model.state_dict())
+    save_weights(answer.with_suffix(".pt"), model.cpu().state_dict())
     write_json(answer, {"accuracy": accuracy})
 
 

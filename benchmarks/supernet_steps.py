@@ -13,7 +13,7 @@ from latency.plan import Progress
 from nas.data import Split
 from nas.supernet.training import SupernetTrainer
 from nas.training import TrainSettings
-from nas.training.loop import build_optimizer
+from nas.training.optimizers import build_optimizer
 from search_spaces import Architecture, build_model
 from search_spaces.spaces import SearchSpace
 

@@ -20,7 +20,8 @@ from benchmarks.environment import append_row, environment_columns
 from benchmarks.peers import build_pair, import_timm
 from latency.console import Terminal, Update
 from latency.options import make_parser, run_command
-from nas.training.loop import TrainSettings, build_optimizer
+from nas.training.optimizers import build_optimizer
+from nas.training.settings import TrainSettings
 from search_spaces.seeds import load_seed
 from search_spaces.torch_model import build_model
 

@@ -111,6 +111,7 @@ class LastStage:
         validated, tested = self._train(model, architecture.resolution, terminal)
         tests = [*(folder.read_json("tests.json") or []), tested]
         folder.write_json("tests.json", tests)
+        model.cpu()
         with terminal.progress("exporting the winner"):
             content, difference = export_onnx(architecture, model, batch=self.measure.batch)
         described = describe_network(architecture, self.data, Precision.FP32)

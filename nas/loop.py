@@ -16,7 +16,7 @@ from nas.evaluators import Evaluation, StoppedEarly
 from nas.executors import Asked, Died, Event, Executor, Failed, Finished, Retried, Told
 from nas.problem import Problem, plain_figures
 from nas.study import OVER_LIMIT, QUEUED_FOR, RESULT, Candidate, as_candidate, distributions
-from nas.training.loop import DivergenceError
+from nas.training.meter import DivergenceError
 from search_spaces import Architecture
 from search_spaces.spaces import Choice
 

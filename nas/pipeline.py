@@ -31,7 +31,7 @@ from nas.run_folder import Folder, RunFolder
 from nas.setup import Search
 from nas.storage import StorageError
 from nas.study import Candidate
-from nas.training.loop import DivergenceError
+from nas.training.meter import DivergenceError
 from nas.trials import build_problem, opened_study, run_trials, write_trials
 from nas.units import format_latency
 from nas.winner import Finalist, NetworkClock, choose_winner

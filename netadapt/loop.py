@@ -10,7 +10,7 @@ from latency.devices.errands import NotMeasuredYet
 from latency.table import LatencyTable
 from nas.evaluation import Steps
 from nas.executors import Died, Event, Executor, Failed, Finished, Retried, Told
-from nas.training.loop import DivergenceError
+from nas.training.meter import DivergenceError
 from netadapt.choice import Scored, best_proposal
 from netadapt.clock import Timed
 from netadapt.journal import Ended, State, StepFolder

@@ -73,7 +73,7 @@ def train_seed(seed: Seed, run: NetAdaptRun, path: Path, terminal: Terminal) -> 
         model.load_state_dict({**fresh, **seed.weights})
         if fresh.keys() - seed.weights.keys():
             _train(model, run, terminal)
-        save_weights(path, model.state_dict())
+        save_weights(path, model.cpu().state_dict())
     return compare(model, kept, run.settings.proxy_resolution)
 
 
@@ -91,7 +91,7 @@ def _train(model: Network, run: NetAdaptRun, terminal: Terminal) -> None:
             on_step=update,
         )
     if run.weights is None:
-        save_weights(_trained_before(run), model.state_dict())
+        save_weights(_trained_before(run), model.cpu().state_dict())
 
 
 def _trained_before(run: NetAdaptRun) -> Path:

@@ -91,7 +91,7 @@ def tune(tuning: Tuning, task: Task, channel: Channel) -> float:
         steps=tuning.steps,
     )
     accuracy = compare(model, kept, tuning.resolution)
-    save_weights(task.answer.with_suffix(".pt"), model.state_dict())
+    save_weights(task.answer.with_suffix(".pt"), model.cpu().state_dict())
     write_json(task.answer, {"accuracy": accuracy})
     return accuracy
 

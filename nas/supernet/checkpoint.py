@@ -4,7 +4,7 @@ import hashlib
 import io
 import pickle
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from nas.data import Split
 from nas.supernet.settings import SupernetSettings
 from search_spaces.spaces import SearchSpace
 
-FORMAT = 1
+FORMAT = 2
 _SAMPLED = 16
 """Networks that a space is known again by."""
 
@@ -37,8 +37,6 @@ def purpose_of(
     space: SearchSpace, data: Split, settings: SupernetSettings, *, resolution: int, seed: int
 ) -> Purpose:
     """All that trained weights depend on; threads, for one, are no part of it."""
-    train = asdict(settings.train)
-    del train["threads"]
     rows = space.sample_indices(_SAMPLED, np.random.default_rng(0))
     networks = [space.build(space.choices_at(row)).blocks for row in rows]
     return {
@@ -48,7 +46,7 @@ def purpose_of(
         "resolution": str(resolution),
         "settings.samples": str(settings.samples),
         "settings.distillation": f"{settings.distillation:g}",
-        **{f"settings.train.{name}": f"{value:g}" for name, value in train.items()},
+        **{f"settings.train.{name}": value for name, value in settings.train.decisive().items()},
     }
 
 

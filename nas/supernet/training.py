@@ -22,14 +22,11 @@ from nas.supernet.layers import Layer, layers_of
 from nas.supernet.sampling import fair_choices, largest_choices, smallest_choices
 from nas.supernet.settings import SupernetSettings
 from nas.supernet.store import WeightStore, channels_last, key_of, slice_part, weightless_block
-from nas.training.loop import (
-    DivergenceError,
-    StepCallback,
-    build_optimizer,
-    rate_factor,
-    use_threads,
-)
+from nas.training.loop import StepCallback, use_threads
+from nas.training.meter import DivergenceError
+from nas.training.optimizers import build_optimizer, set_rate
 from nas.training.resolution import image_size
+from nas.training.schedule import Schedule
 from search_spaces.spaces import Choices, SearchSpace
 from search_spaces.spaces.staged import RESOLUTION
 
@@ -61,6 +58,7 @@ class SupernetTrainer:
         self._batch_size = min(settings.train.batch_size, len(data))
         self._steps_an_epoch = len(data) // self._batch_size
         self.total = self._steps_an_epoch * settings.train.epochs
+        self._schedule = Schedule.of(settings.train, self.total, self._steps_an_epoch)
         self._largest, self._smallest = largest_choices(space), smallest_choices(space)
         self._full_resolution = max(space.resolutions)
         self._optimizer = _make_optimizer(weights, settings)
@@ -113,9 +111,7 @@ class SupernetTrainer:
             logits = self._accumulate(choices, images(self._size(choices)), labels, soft_labels)
             if soft_labels is None:
                 soft_labels = logits.softmax(1)
-        rate = train.learning_rate * rate_factor(self.step, self.total, train.warmup)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self._optimizer, train.peak_rate * self._schedule.factor(self.step))
         self._optimizer.step()
         self._optimizer.zero_grad()
 
@@ -185,7 +181,7 @@ def add_gradient(whole: Tensor, gradient: Tensor) -> None:
     slice_part(whole.grad, tuple(gradient.shape)).add_(gradient)
 
 
-def _make_optimizer(weights: WeightStore, settings: SupernetSettings) -> torch.optim.SGD:
+def _make_optimizer(weights: WeightStore, settings: SupernetSettings) -> torch.optim.Optimizer:
     tensors = weights.tensors.values()
     vectors = [tensor for tensor in tensors if tensor.dim() == 1]
     others = [tensor for tensor in tensors if tensor.dim() > 1]

@@ -1,5 +1,6 @@
-"""The one training loop that proxy training and final training share."""
+"""The one training loop that proxies, fine-tunes and final training share."""
 
-from nas.training.loop import TrainSettings, evaluate, train
+from nas.training.loop import evaluate, train
+from nas.training.settings import TrainSettings
 
 __all__ = ["TrainSettings", "evaluate", "train"]

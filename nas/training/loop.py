@@ -1,18 +1,26 @@
-"""Training: SGD with momentum, warm-up and a cosine schedule."""
+"""The one loop that trains: proxies, fine-tunes, winners, and whatever a person gives.
 
-import math
+All that is random follows from the seed and the number of the step: the order of images, how they
+are mixed, what dropout leaves out. So a training that was stopped goes on as if it had not been.
+"""
+
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 import torch
-from torch import nn
-from torch.nn import functional
-from torch.optim.optimizer import ParamsT
+from torch import Tensor, nn
 
-from nas.checks import check_fields
 from nas.data import Shuffle, Split
+from nas.training.checkpoint import Checkpoints, Store, purpose_of
+from nas.training.devices import Team, alone
+from nas.training.learner import Learner
+from nas.training.meter import DivergenceError, Meter, Plan, ReportCallback
+from nas.training.schedule import Schedule
+from nas.training.settings import TrainSettings
+
+__all__ = ["DivergenceError", "TrainSettings", "evaluate", "train", "use_threads"]
 
 StepCallback = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -20,64 +28,12 @@ StepCallback = Callable[[int, int], None]
 EpochCallback = Callable[[int], None]
 """Called with the number of epochs done, after each of them but the last."""
 
-
-class DivergenceError(RuntimeError):
-    """The loss is no longer a number."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainSettings:
-    """How a network is trained.
-
-    Attributes:
-        warmup: the share of steps in which the learning rate rises.
-        threads: torch's CPU threads; ``None`` for all cores. At small image sizes a second thread
-            brings little, and on a busy machine each waits for the other.
-    """
-
-    epochs: int
-    batch_size: int = 32
-    learning_rate: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    label_smoothing: float = 0.1
-    warmup: float = 0.2
-    threads: int | None = 1
-
-    def __post_init__(self) -> None:
-        check_fields(self, 1, 100_000, "epochs", whole=True)
-        check_fields(self, 2, 65_536, "batch_size", whole=True)
-        if self.threads is not None:
-            check_fields(self, 1, 1024, "threads", whole=True)
-        check_fields(self, 1e-12, 1e3, "learning_rate")
-        check_fields(self, 0, 0.9999, "momentum")
-        check_fields(self, 0, 1, "weight_decay", "warmup")
-        check_fields(self, 0, 0.99, "label_smoothing")
-
-
-def rate_factor(step: int, total: int, warmup: float) -> float:
-    """The learning rate's factor at ``step`` of ``total``: a linear rise, then half a cosine."""
-    rise = warmup * total
-    if step < rise:
-        return (step + 1) / (rise + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1.0, total - rise)))
+REPORT_STEPS = 50
 
 
 def use_threads(threads: int | None) -> None:
     """Let torch use so many threads; ``None`` is one a core."""
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
-
-
-def build_optimizer(parameters: ParamsT, settings: TrainSettings) -> torch.optim.SGD:
-    """SGD as the settings say. Fused: one pass over each weight instead of five."""
-    return torch.optim.SGD(
-        parameters,
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        nesterov=settings.momentum > 0,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
 
 
 def train(
@@ -89,59 +45,180 @@ def train(
     seed: int,
     on_step: StepCallback,
     on_epoch: EpochCallback | None = None,
+    on_report: ReportCallback | None = None,
     steps: int | None = None,
+    checkpoints: Checkpoints | None = None,
+    team: Team | None = None,
 ) -> None:
-    """Train ``model`` in place on images of ``resolution`` pixels; deterministic for a seed.
+    """Train ``model`` in place, and leave it on the device; deterministic for a seed.
 
-    ``on_epoch`` may evaluate the model; training goes on as if it had not. ``steps`` are batches,
-    instead of the epochs of the settings.
+    Args:
+        model: images ``(N, C, H, W)`` → logits ``(N, classes)``.
+        data: the images to train on.
+        settings: how.
+        resolution: of the images, in pixels.
+        seed: of whatever is random.
+        on_step: told of every step.
+        on_epoch: may evaluate the model, which has its averaged weights meanwhile where there are
+            such; training goes on as if it had not.
+        on_report: told how training goes, every 50 steps and at the end of every epoch.
+        steps: batches, instead of the epochs of the settings.
+        checkpoints: where training is kept, and goes on from if it was stopped.
+        team: the processes that train together; ``None``: this one alone, on one device.
 
     Raises:
         DivergenceError: the loss became infinite or NaN.
+        OtherTrainingError: the checkpoint is of another training.
+        ValueError: the checkpoint cannot be read, or the device cannot do what is asked for.
     """
     use_threads(settings.threads)
-    batch_size = min(settings.batch_size, len(data))
-    total = steps or len(data) // batch_size * settings.epochs
-    optimizer = build_optimizer(model.parameters(), settings)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: rate_factor(step, total, settings.warmup)
+    team = team or alone(settings)
+    plan = _plan(data, settings, steps, team)
+    store = None
+    if checkpoints is not None:
+        weights, total = model.state_dict(), plan.total
+        store = Store(
+            checkpoints,
+            purpose_of(
+                settings, weights, data.labels, resolution=resolution, seed=seed, steps=total
+            ),
+        )
+    remedy = f"lower the learning rate (it is {settings.learning_rate})"
+    if store is not None:
+        remedy += f"; the last good state is in {store.path}, if it came so far"
+    schedule = Schedule.of(settings, plan.total, plan.steps_an_epoch)
+    loop = _Loop(
+        learner=Learner(model, settings, schedule, seed=seed, team=team),
+        meter=Meter(plan, team, remedy),
+        plan=plan,
+        store=store,
+        is_first=team.rank == 0,
     )
-    # Depthwise layers train several times faster on a CPU with channels last.
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.train()
-    done = epoch = 0
-    while done < total:
-        if epoch and on_epoch is not None:
-            on_epoch(epoch)
-            model.train()
-        batches = data.batches(batch_size, resolution, Shuffle(seed=seed, epoch=epoch))
-        for images, labels in islice(batches, total - done):
-            loss = functional.cross_entropy(
-                model(images), labels, label_smoothing=settings.label_smoothing
-            )
-            if not torch.isfinite(loss):
-                raise DivergenceError(
-                    f"the loss is {loss.item()} at step {done} of {total}; "
-                    f"lower the learning rate (it is {settings.learning_rate})"
-                )
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            done += 1
-            on_step(done, total)
-        epoch += 1
+
+    def batches_from(step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        epoch, start = divmod(step, plan.steps_an_epoch)
+        shuffle = Shuffle(seed=seed, epoch=epoch, start=start)
+        return islice(data.batches(plan.batch_size, resolution, shuffle), plan.total - step)
+
+    loop.run(batches_from, on_step, on_epoch, on_report)
+
+
+def _plan(data: Split, settings: TrainSettings, steps: int | None, team: Team) -> Plan:
+    """How long training is.
+
+    Raises:
+        ValueError: the processes cannot share a batch evenly.
+    """
+    batch_size = min(settings.batch_size, len(data))
+    if batch_size % team.ranks:
+        raise ValueError(
+            f"a batch of {batch_size} cannot be shared by {team.ranks} devices; give a batch_size "
+            f"that is a multiple of {team.ranks}"
+        )
+    steps_an_epoch = len(data) // batch_size
+    total = steps or steps_an_epoch * settings.epochs
+    return Plan(batch_size=batch_size, steps_an_epoch=steps_an_epoch, total=total)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loop:
+    """Steps, reports, epochs and checkpoints, in their order.
+
+    Attributes:
+        is_first: whether this process is the one of its team that writes.
+    """
+
+    learner: Learner
+    meter: Meter
+    plan: Plan
+    store: Store | None
+    is_first: bool
+
+    def run(
+        self,
+        batches_from: Callable[[int], Iterator[tuple[Tensor, Tensor]]],
+        on_step: StepCallback,
+        on_epoch: EpochCallback | None,
+        on_report: ReportCallback | None,
+    ) -> None:
+        """Train from where an earlier training stopped to the end."""
+        plan, step = self.plan, self._resume()
+        self.meter.begin(step)
+        while step < plan.total:
+            self.learner.begin()
+            for images, labels in batches_from(step):
+                self.meter.add(self.learner.loss_of(images, labels, step), step)
+                self.learner.follow(step)
+                step += 1
+                on_step(step, plan.total)
+                self._report(step, on_report)
+                if not plan.ends_epoch(step):
+                    self._save(step, share_of_time=1.0)
+            if step == plan.total:
+                break
+            if on_epoch is not None:
+                with self.learner.as_it_would_end():
+                    on_epoch(step // plan.steps_an_epoch)
+            self._save(step, share_of_time=0.1)
+        self._save(step, share_of_time=0.0)
+        self.learner.end()
+
+    def _report(self, step: int, on_report: ReportCallback | None) -> None:
+        if self.plan.ends_epoch(step) or self.meter.steps_since(step) >= REPORT_STEPS:
+            report = self.meter.report(step, self.learner.learning_rate)
+            if on_report is not None:
+                on_report(report)
+
+    def _resume(self) -> int:
+        """The steps that were done before."""
+        state = None if self.store is None else self.store.load()
+        if state is None:
+            return 0
+        self.learner.load_state_dict(state["learner"])
+        step: int = state["step"]
+        return step
+
+    def _save(self, step: int, *, share_of_time: float) -> None:
+        """Keep the training, if this share of the time between two checkpoints is over.
+
+        An epoch's end is a good place: what was found of the model since is kept with it.
+        """
+        if self.store is None or not self.is_first or not self.store.is_due(share_of_time):
+            return
+        if not self.learner.is_finite():
+            self.meter.check(float("nan"), step)
+        self.store.save({"step": step, "learner": self.learner.state_dict()})
 
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, data: Split, *, resolution: int, batch_size: int, on_step: StepCallback
+    model: nn.Module,
+    data: Split,
+    *,
+    resolution: int,
+    batch_size: int,
+    on_step: StepCallback,
+    team: Team | None = None,
 ) -> float:
-    """The share of images in ``data`` whose class ``model`` gets right."""
+    """The share of images in ``data`` whose class ``model`` gets right, on the model's device.
+
+    Args:
+        model: images ``(N, C, H, W)`` → logits ``(N, classes)``.
+        data: images and their classes.
+        resolution: of the images, in pixels.
+        batch_size: images at once.
+        on_step: called with (images done, images in all).
+        team: the processes that each take some of the batches; ``None``: this one takes all.
+    """
     model.eval()
-    correct = done = 0
-    for images, labels in data.batches(batch_size, resolution):
-        correct += int((model(images).argmax(1) == labels).sum())
+    device = next((each.device for each in model.parameters()), torch.device("cpu"))
+    rank, ranks = (0, 1) if team is None else (team.rank, team.ranks)
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    done = 0
+    for number, (images, labels) in enumerate(data.batches(batch_size, resolution)):
+        if number % ranks == rank:
+            found = model(images.to(device, non_blocking=True)).argmax(1)
+            correct += (found == labels.to(device, non_blocking=True)).sum()
         done += len(labels)
         on_step(done, len(data))
-    return correct / len(data)
+    return int(correct if team is None else team.sum(correct)) / len(data)

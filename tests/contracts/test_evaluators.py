@@ -20,7 +20,7 @@ from nas.evaluators import (
 )
 from nas.supernet import SupernetSettings
 from nas.training import TrainSettings, evaluate
-from nas.training.loop import DivergenceError
+from nas.training.meter import DivergenceError
 from search_spaces import build_model
 from search_spaces.blocks import Block, ClassifierHead, ConvNormAct, InvertedResidual
 from search_spaces.spaces import Choices, SearchSpace, Stage

@@ -21,7 +21,7 @@ from benchmarks.netadapt_vs_multiplier import main, parse_targets
 from latency.console import Terminal
 from latency.keys import network_key
 from nas.executors import Channel, ThreadExecutor
-from nas.training.loop import DivergenceError
+from nas.training.meter import DivergenceError
 from netadapt.changes import ProposalKind
 from netadapt.journal import Ended, State, StepFolder
 from netadapt.proposals import Proposal

@@ -15,7 +15,7 @@ from nas.loop import SearchLoop
 from nas.problem import Problem
 from nas.reward import PowerReward
 from nas.study import Candidate, open_study
-from nas.training.loop import DivergenceError
+from nas.training.meter import DivergenceError
 from search_spaces import Architecture
 from search_spaces.blocks import InvertedResidual
 from search_spaces.spaces import Choices, SearchSpace

@@ -14,7 +14,7 @@ from latency.table import LatencyTable
 from nas.data import MemorySplit
 from nas.executors import Channel, ThreadExecutor
 from nas.training import TrainSettings
-from nas.training.loop import DivergenceError
+from nas.training.meter import DivergenceError
 from nas.training.weights import save_weights
 from netadapt import loop as loop_module
 from netadapt.clock import Timed, target_in_ms

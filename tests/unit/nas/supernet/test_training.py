@@ -15,7 +15,7 @@ from nas.supernet.layers import layers_of, reachable_layers
 from nas.supernet.sampling import largest_choices, smallest_choices
 from nas.supernet.training import SupernetTrainer, add_gradient, run_network
 from nas.training import TrainSettings
-from nas.training.loop import DivergenceError
+from nas.training.meter import DivergenceError
 from search_spaces import build_model
 from search_spaces.spaces import Choices, SearchSpace
 

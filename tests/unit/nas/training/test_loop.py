@@ -1,6 +1,5 @@
-"""The training loop: its schedule, that it learns, that it repeats, and how it fails."""
+"""The training loop: that it learns, that it repeats, what each setting does, and how it fails."""
 
-import math
 from typing import Any
 
 import pytest
@@ -9,41 +8,7 @@ from torch import nn
 
 from nas.data import MemorySplit, Split
 from nas.training import TrainSettings, evaluate, train
-from nas.training.loop import DivergenceError, build_optimizer, rate_factor
-
-
-@pytest.mark.parametrize(
-    ("step", "expected"),
-    [
-        # 100 steps, 20 of them warm-up: 1/21, 2/21, … then half a cosine over the other 80.
-        (0, 1 / 21),
-        (1, 2 / 21),
-        (19, 20 / 21),
-        (20, 1.0),
-        (40, 0.5 * (1 + math.sqrt(0.5))),
-        (60, 0.5),
-        (80, 0.5 * (1 - math.sqrt(0.5))),
-        (100, 0.0),
-    ],
-)
-def test_the_rate_rises_linearly_and_falls_by_half_a_cosine(step: int, expected: float) -> None:
-    assert rate_factor(step, 100, 0.2) == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("step", "total", "warmup", "expected"),
-    [
-        (0, 10, 0.0, 1.0),
-        (5, 10, 0.0, 0.5),
-        (0, 1, 0.0, 1.0),
-        (0, 1, 0.2, 1 / 1.2),
-        (9, 10, 1.0, 10 / 11),
-    ],
-)
-def test_the_rate_without_warm_up_or_with_nothing_else(
-    step: int, total: int, warmup: float, expected: float
-) -> None:
-    assert rate_factor(step, total, warmup) == pytest.approx(expected)
+from nas.training.meter import DivergenceError, Report
 
 
 def _bright_or_dark(number: int = 64) -> Split:
@@ -69,7 +34,10 @@ def _settings(**changed: Any) -> TrainSettings:
     return TrainSettings(**{"epochs": 4, "batch_size": 16, "learning_rate": 0.1} | changed)
 
 
-def _train(model: nn.Module, *, seed: int = 0, **changed: Any) -> list[tuple[int, int]]:
+def _train(
+    model: nn.Module, *, seed: int = 0, given: dict[str, Any] | None = None, **changed: Any
+) -> list[tuple[int, int]]:
+    """Train with changed settings; ``given`` is handed to ``train``."""
     steps: list[tuple[int, int]] = []
     train(
         model,
@@ -78,6 +46,7 @@ def _train(model: nn.Module, *, seed: int = 0, **changed: Any) -> list[tuple[int
         resolution=8,
         seed=seed,
         on_step=lambda *step: steps.append(step),  # type: ignore[arg-type]
+        **(given or {}),
     )
     return steps
 
@@ -86,24 +55,6 @@ def _loss(model: nn.Module) -> float:
     data = _bright_or_dark()
     with torch.no_grad():
         return float(nn.functional.cross_entropy(model.eval()(data.images), data.labels))
-
-
-@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.9, 0.01), (0.0, 0.0)])
-def test_the_optimizer_is_gradient_descent_with_nesterovs_momentum(
-    momentum: float, weight_decay: float
-) -> None:
-    model = nn.Linear(3, 2)
-    optimizer = build_optimizer(
-        model.parameters(), _settings(momentum=momentum, weight_decay=weight_decay)
-    )
-    weight, velocity = model.weight.detach().clone(), torch.zeros(2, 3)
-    for _ in range(3):
-        model.weight.grad = torch.randn(2, 3)
-        gradient = model.weight.grad + weight_decay * weight
-        velocity = momentum * velocity + gradient
-        weight = weight - 0.1 * (gradient + momentum * velocity)  # the look-ahead
-        optimizer.step()
-    torch.testing.assert_close(model.weight.detach(), weight, rtol=0, atol=1e-6)
 
 
 def test_training_lowers_the_loss_and_finds_the_classes() -> None:
@@ -168,23 +119,113 @@ def test_evaluating_leaves_the_norms_alone() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def _normless() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Flatten(), nn.Dropout(0.0), nn.Linear(192, 2))
+
+
+def _weights(**changed: Any) -> dict[str, torch.Tensor]:
+    model = _normless()
+    _train(model, epochs=1, **changed)
+    return model.state_dict()
+
+
+def _differ(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    return max(float((value - other[name]).abs().max()) for name, value in one.items())
+
+
+def test_a_step_in_parts_follows_the_same_gradient() -> None:
+    whole = _weights()
+    assert _differ(whole, _normless().state_dict()) > 0
+    assert _differ(whole, _weights(accumulate=4)) < 1e-6
+    mixing = {"mixup": 0.4, "cutmix": 1.0}
+    assert _differ(_weights(**mixing), _weights(**mixing, accumulate=4)) < 1e-6
+
+
 @pytest.mark.parametrize(
-    ("field", "value", "rule"),
+    "changed",
+    [{"mixup": 0.4}, {"cutmix": 1.0}, {"dropout": 0.5}],
+    ids=lambda each: next(iter(each)),
+)
+def test_what_is_random_in_a_step_follows_from_the_seed(changed: dict[str, Any]) -> None:
+    torch.manual_seed(11)
+    first = _weights(**changed)
+    torch.manual_seed(12)
+    assert _differ(first, _weights(**changed)) == 0
+    assert _differ(first, _weights()) > 1e-3
+
+
+def test_the_gradient_is_clipped_before_it_is_followed() -> None:
+    model = _normless()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    settings = {"gradient_clip": 1e-3, "momentum": 0.0, "weight_decay": 0.0, "warmup": 0.0}
+    _train(model, given={"steps": 1}, learning_rate=0.1, **settings)
+    moved = torch.cat([(model.state_dict()[name] - before[name]).flatten() for name in before])
+    assert float(moved.norm()) == pytest.approx(0.1 * 1e-3, rel=1e-3)
+
+
+def test_the_result_is_the_average_and_so_is_what_is_evaluated_meanwhile() -> None:
+    """With d = 2/11 after the first step, whose weights are those of a training without average."""
+    begun, first = _normless().state_dict(), _normless()
+    one_epoch = {"epochs": 2, "batch_size": 64, "schedule": "step_exponential", "warmup": 0.0}
+    _train(first, given={"steps": 1}, **one_epoch)
+    averaged, seen = _normless(), []
+
+    def look(epoch: int) -> None:
+        assert epoch == 1
+        seen.append({name: value.clone() for name, value in averaged.state_dict().items()})
+
+    _train(averaged, given={"on_epoch": look}, ema_decay=0.9999, **one_epoch)
+    expected = {
+        name: 2 / 11 * begun[name] + 9 / 11 * value for name, value in first.state_dict().items()
+    }
+    assert _differ(expected, seen[0]) < 1e-6
+    second = _normless()
+    _train(second, **one_epoch)
+    last = {name: 3 / 12 * seen[0][name] + 9 / 12 * v for name, v in second.state_dict().items()}
+    assert _differ(last, averaged.state_dict()) < 1e-6
+
+
+def test_bfloat16_learns_too_and_leaves_weights_in_float32() -> None:
+    model, exact = _model(), _model()
+    before = _loss(model)
+    _train(model, precision="bf16-mixed")
+    _train(exact)
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+    assert _loss(model) < 0.7 * before
+    assert 0 < _differ(model.state_dict(), exact.state_dict()) < 0.1
+
+
+def test_reports_are_means_and_come_at_the_end_of_every_epoch() -> None:
+    reports: list[Report] = []
+    _train(_normless(), given={"on_report": reports.append}, epochs=2)
+    assert [(each.step, each.total, each.epoch) for each in reports] == [(4, 8, 1), (8, 8, 2)]
+    assert all(each.ends_epoch for each in reports)
+    assert all(0 < each.loss < 3 for each in reports)
+    assert all(each.images_per_s > 0 for each in reports)
+    reports.clear()
+    _train(_normless(), given={"on_report": reports.append}, epochs=1, batch_size=2)
+    steps = [(each.step, each.ends_epoch) for each in reports]
+    assert steps[-1] == (32, True)
+    reports.clear()
+    _train(_normless(), given={"on_report": reports.append, "steps": 120}, batch_size=2)
+    assert [each.step for each in reports] == [32, 64, 96, 120]
+    assert [each.epoch for each in reports] == [1, 2, 3, 4]
+
+
+def test_a_dropout_that_the_network_has_not_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"dropout=0\.2, but the network has no dropout"):
+        _train(_model(), dropout=0.2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+@pytest.mark.parametrize(
+    ("changed", "message"),
     [
-        ("epochs", 0, "an integer in 1..100000"),
-        ("epochs", 2.0, "an integer in 1..100000"),
-        ("epochs", True, "an integer in 1..100000"),
-        ("batch_size", 1, "an integer in 2..65536"),
-        ("learning_rate", 0, "a number in 1e-12..1000.0"),
-        ("learning_rate", float("nan"), "a number in 1e-12..1000.0"),
-        ("learning_rate", "0.1", "a number in 1e-12..1000.0"),
-        ("momentum", 1.0, "a number in 0..0.9999"),
-        ("weight_decay", -1e-4, "a number in 0..1"),
-        ("label_smoothing", 1, "a number in 0..0.99"),
-        ("warmup", 1.5, "a number in 0..1"),
+        ({"accelerator": "cuda"}, "accelerator=cuda, but torch finds no CUDA device here"),
+        ({"precision": "16-mixed"}, "precision=16-mixed needs a CUDA device"),
     ],
 )
-def test_settings_out_of_range_are_named(field: str, value: Any, rule: str) -> None:
-    with pytest.raises(ValueError, match="TrainSettings") as caught:
-        _settings(**{field: value})
-    assert str(caught.value) == f"TrainSettings.{field} must be {rule}, but got {value!r}"
+def test_a_device_that_is_not_there_is_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _train(_model(), **changed)
