@@ -35,8 +35,8 @@ _SIGN_OF_LIFE_SECONDS = 2.0
 class Terminal:
     """Prints lines and progress: a bar on a terminal, a line every two seconds elsewhere."""
 
-    def __init__(self) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(highlight=False, soft_wrap=True, quiet=quiet)
         self._spoke = time.monotonic()
 
     def line(self, text: str = "") -> None:

@@ -1,11 +1,11 @@
 """From a network to what a person takes home: trained, tested, exported, measured."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from latency.console import Terminal
 from latency.devices import Device
@@ -17,10 +17,12 @@ from nas.data import ImageData
 from nas.exporting.metadata import describe_network, graph_digest, with_metadata
 from nas.exporting.onnx_file import export_onnx
 from nas.run_folder import Folder
-from nas.training import TrainSettings, evaluate, train
+from nas.training import evaluate
+from nas.training.full import CHECKPOINT, FullTraining, Trained
 from nas.training.weights import save_weights
 from search_spaces import Architecture, build_model
 from search_spaces.precision import Precision
+from search_spaces.torch_model import Network
 
 ONNX_FILE = "best.onnx"
 TRAINED = "trained.json"
@@ -52,16 +54,14 @@ class LastStage:
     """What the last stage of a run works with.
 
     Attributes:
-        final: how the network is trained.
+        training: how the network is trained; its seed is of new weights, too.
         measure: how it is measured, end to end.
-        seed: of weights and order.
     """
 
     data: ImageData
     device: Device
-    final: TrainSettings
+    training: FullTraining
     measure: MeasureSettings
-    seed: int
 
     def hand_over(
         self,
@@ -73,7 +73,8 @@ class LastStage:
     ) -> Handover:
         """Train a network, test it once, and write ``best.yaml``, ``best.pt``, ``best.onnx``.
 
-        Where the folder holds them, trained in the same way, they are only measured.
+        Where the folder holds them, trained in the same way, they are only measured. Where training
+        was stopped, it goes on.
 
         Args:
             weights: a ``state_dict`` that training starts from.
@@ -84,17 +85,42 @@ class LastStage:
             ExportError: the ONNX file disagrees with torch.
             DeviceError: measuring failed.
         """
-        made_of = {"network": architecture.to_yaml(), "final": asdict(self.final)}
-        trained: dict[str, Any] | None = folder.read_json(TRAINED)
-        is_there = (folder.path / ONNX_FILE).exists()
-        if not is_there or trained is None or trained["made_of"] != made_of:
-            folder.remove(TRAINED)  # it is of other files
-            found = self._make(architecture, weights, folder, terminal)
-            trained = {"made_of": made_of, "found": found}
-            folder.write_json(TRAINED, trained)
+        found = self.make(architecture, weights, folder, terminal)
+        folder.remove(CHECKPOINT)
         with terminal.progress("measuring the winner"):
-            entry, comparison = self._measure_file(architecture, folder, beside)
-        return Handover(**trained["found"], measured=entry, beside=comparison)
+            entry, comparison = self.measure_file(architecture, folder, beside)
+        del found["epoch"]
+        return Handover(**found, measured=entry, beside=comparison)
+
+    def make(
+        self,
+        architecture: Architecture,
+        weights: Mapping[str, Tensor] | None,
+        folder: Folder,
+        terminal: Terminal,
+        *,
+        title: str = "the winner",
+    ) -> dict[str, Any]:
+        """``hand_over`` before the clock; returns what a ``Handover`` says then, and the epoch."""
+        if not self.is_made(architecture, folder):
+            folder.remove(TRAINED)  # it is of other files
+            found = self._make(architecture, weights, folder, terminal, title)
+            made_of = self._made_of(architecture)
+            folder.write_json(TRAINED, {"made_of": made_of, "found": found})
+        trained = folder.read_json(TRAINED)
+        assert trained is not None, "it is made"
+        return dict(trained["found"])
+
+    def is_made(self, architecture: Architecture, folder: Folder) -> bool:
+        """Whether the folder holds the network's files, trained in the same way."""
+        trained = folder.read_json(TRAINED)
+        if trained is None or not (folder.path / ONNX_FILE).exists():
+            return False
+        return bool(trained["made_of"] == self._made_of(architecture))
+
+    def _made_of(self, architecture: Architecture) -> dict[str, Any]:
+        training = self.training.settings.decisive() | {"keep": self.training.keep.value}
+        return {"network": architecture.to_yaml(), "training": training}
 
     def _make(
         self,
@@ -102,60 +128,70 @@ class LastStage:
         weights: Mapping[str, Tensor] | None,
         folder: Folder,
         terminal: Terminal,
+        title: str,
     ) -> dict[str, Any]:
-        """Write the network's files; returns what a ``Handover`` says of them before the clock."""
-        torch.manual_seed(self.seed)
-        model = build_model(architecture)
-        if weights is not None:
-            model.load_state_dict(weights)
-        validated, tested = self._train(model, architecture.resolution, terminal)
+        """Write the network's files."""
+        model, trained = self.train(architecture, weights, folder, terminal, title=title)
+        tested = self._test(model, terminal, title)
         tests = [*(folder.read_json("tests.json") or []), tested]
         folder.write_json("tests.json", tests)
         model.cpu()
-        with terminal.progress("exporting the winner"):
+        with terminal.progress(f"exporting {title}"):
             content, difference = export_onnx(architecture, model, batch=self.measure.batch)
         described = describe_network(architecture, self.data, Precision.FP32)
-        described["accuracy"] = {"validation": validated, "test": tested}
+        described["accuracy"] = {"validation": trained.accuracy, "test": tested}
         content = with_metadata(content, described)
         folder.write("best.yaml", architecture.to_yaml().encode())
         save_weights(folder.path / "best.pt", model.state_dict())
         folder.write(ONNX_FILE, content)
         return {
-            "validation_accuracy": validated,
+            "validation_accuracy": trained.accuracy,
             "test_accuracy": tested,
             "tests": len(tests),
             "logit_difference": difference,
+            "epoch": trained.epoch,
         }
 
-    def _train(self, model: nn.Module, resolution: int, terminal: Terminal) -> tuple[float, float]:
-        """Returns the accuracies on the validation part and, once, on the test part."""
-        data = self.data
-        with terminal.progress(f"training the winner at {resolution}×{resolution}") as update:
-            train(
+    def train(
+        self,
+        architecture: Architecture,
+        weights: Mapping[str, Tensor] | None,
+        folder: Folder,
+        terminal: Terminal,
+        *,
+        title: str = "the winner",
+    ) -> tuple[Network, Trained]:
+        """Train a network, from where that was stopped; what ``weights`` lacks is random."""
+        torch.manual_seed(self.training.seed)
+        model = build_model(architecture)
+        model.load_state_dict({**model.state_dict(), **(weights or {})})
+        size = architecture.resolution
+        trained = self.training.train(
+            model,
+            self.data.train,
+            self.data.validation,
+            resolution=size,
+            folder=folder.path,
+            title=f"training {title} at {size}×{size}",
+            terminal=terminal,
+        )
+        return model, trained
+
+    def _test(self, model: Network, terminal: Terminal, title: str) -> float:
+        """The accuracy on the test part."""
+        with terminal.progress(f"testing {title}") as update:
+            return evaluate(
                 model,
-                data.train,
-                self.final,
-                resolution=resolution,
-                seed=self.seed,
+                self.data.test,
+                resolution=model.architecture.resolution,
+                batch_size=self.training.settings.batch_size,
                 on_step=update,
             )
-        accuracies = []
-        for part, split in (("validating", data.validation), ("testing", data.test)):
-            with terminal.progress(f"{part} the winner") as update:
-                accuracies.append(
-                    evaluate(
-                        model,
-                        split,
-                        resolution=resolution,
-                        batch_size=self.final.batch_size,
-                        on_step=update,
-                    )
-                )
-        return accuracies[0], accuracies[1]
 
-    def _measure_file(
+    def measure_file(
         self, architecture: Architecture, folder: Folder, beside: PlanEntry | None
     ) -> tuple[Entry, SideBySide | None]:
+        """The latency of ``best.onnx``, end to end; and beside another network."""
         content, shape = (folder.path / ONNX_FILE).read_bytes(), architecture.input_shape
         # The file is what is proven: what was measured of another graph is none of it.
         digest = graph_digest(content)[:12]

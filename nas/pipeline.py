@@ -4,7 +4,6 @@ Measuring and trials resume entry by entry and trial by trial, the last stage wi
 that is trained is not trained again.
 """
 
-import dataclasses
 from contextlib import ExitStack
 from typing import Any
 
@@ -31,6 +30,7 @@ from nas.run_folder import Folder, RunFolder
 from nas.setup import Search
 from nas.storage import StorageError
 from nas.study import Candidate
+from nas.training.full import FullTraining
 from nas.training.meter import DivergenceError
 from nas.trials import build_problem, opened_study, run_trials, write_trials
 from nas.units import format_latency
@@ -163,9 +163,8 @@ def _finish(
     stage = LastStage(
         data=search.data,
         device=search.device,
-        final=settings.final,
+        training=FullTraining(settings=settings.final, seed=settings.seed, begins_anew=True),
         measure=settings.measure_networks,
-        seed=settings.seed,
     )
     return stage.hand_over(architecture, weights, folder, terminal)
 
@@ -200,7 +199,7 @@ def _decided_by(search: Search, finished: list[Candidate]) -> dict[str, Any]:
     return {
         "trials": len(finished),
         "finalists": settings.finalists,
-        "final": dataclasses.asdict(settings.final),
+        "final": settings.final.decisive(),
     }
 
 

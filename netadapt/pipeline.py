@@ -13,6 +13,7 @@ from latency.devices.errands import NotMeasuredYet
 from latency.side_by_side import SideBySide
 from nas.handover import Handover, LastStage
 from nas.run_folder import RunFolder
+from nas.training.full import FullTraining
 from nas.training.weights import load_weights
 from netadapt.clock import Clock, target_in_ms
 from netadapt.journal import Ended, State, StepFolder, steps_ended
@@ -121,9 +122,10 @@ class _Stages:
         stage = LastStage(
             data=run.data,
             device=run.device,
-            final=run.settings.final,
+            training=FullTraining(
+                settings=run.settings.final, seed=run.settings.random_seed, begins_anew=True
+            ),
             measure=run.settings.measure_networks,
-            seed=run.settings.random_seed,
         )
         return stage.hand_over(
             end.architecture,

@@ -207,18 +207,19 @@ def evaluate(
         data: images and their classes.
         resolution: of the images, in pixels.
         batch_size: images at once.
-        on_step: called with (images done, images in all).
-        team: the processes that each take some of the batches; ``None``: this one takes all.
+        on_step: called with (images done, images in all) of this process's.
+        team: the processes that each take some of the images; ``None``: this one takes all.
     """
     model.eval()
     device = next((each.device for each in model.parameters()), torch.device("cpu"))
-    rank, ranks = (0, 1) if team is None else (team.rank, team.ranks)
+    part = data
+    if team is not None and team.ranks > 1:
+        part = data.subset(range(team.rank, len(data), team.ranks))
     correct = torch.zeros((), dtype=torch.int64, device=device)
     done = 0
-    for number, (images, labels) in enumerate(data.batches(batch_size, resolution)):
-        if number % ranks == rank:
-            found = model(images.to(device, non_blocking=True)).argmax(1)
-            correct += (found == labels.to(device, non_blocking=True)).sum()
+    for images, labels in part.batches(batch_size, resolution):
+        found = model(images.to(device, non_blocking=True)).argmax(1)
+        correct += (found == labels.to(device, non_blocking=True)).sum()
         done += len(labels)
-        on_step(done, len(data))
+        on_step(done, len(part))
     return int(correct if team is None else team.sum(correct)) / len(data)

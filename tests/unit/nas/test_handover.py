@@ -11,12 +11,12 @@ import torch
 from latency.console import Terminal
 from latency.devices.base import DeviceError
 from latency.plan import MeasureSettings
-from nas import handover
 from nas.data import ImageData, MemorySplit, Preprocessing, Split
 from nas.exporting.metadata import read_metadata, with_metadata
 from nas.handover import Handover, LastStage
 from nas.run_folder import Folder
-from nas.training import TrainSettings
+from nas.training import TrainSettings, full
+from nas.training.full import FullTraining
 from search_spaces import Architecture
 from search_spaces.spaces import SearchSpace
 
@@ -30,13 +30,13 @@ def network(small_space: SearchSpace) -> Architecture:
 def trainings(monkeypatch: pytest.MonkeyPatch) -> list[TrainSettings]:
     """How networks were trained."""
     found: list[TrainSettings] = []
-    train = handover.train
+    train = full.train
 
     def counted(model: Any, split: Any, settings: TrainSettings, **options: Any) -> None:
         found.append(settings)
         train(model, split, settings, **options)
 
-    monkeypatch.setattr(handover, "train", counted)
+    monkeypatch.setattr(full, "train", counted)
     return found
 
 
@@ -60,9 +60,10 @@ def _hand_over(
     stage = LastStage(
         data=_data(),
         device=device,
-        final=final or TrainSettings(epochs=1, batch_size=10),
+        training=FullTraining(
+            settings=final or TrainSettings(epochs=1, batch_size=10), seed=0, begins_anew=True
+        ),
         measure=MeasureSettings(),
-        seed=0,
     )
     return stage.hand_over(network, None, Folder(folder), Terminal())
 

@@ -1,0 +1,177 @@
+"""Configuration → the objects and plain values of a training. No DictConfig goes past this."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from latency.devices import Device
+from latency.plan import MeasureSettings
+from nas.checks import check_range
+from nas.data import ImageData
+from nas.settings import for_networks
+from nas.setup import build, check_run_name
+from nas.training import TrainSettings
+from nas.training.devices import accelerator_of
+from nas.training.full import FullTraining, Keep
+from nas.training.settings import Accelerator
+from search_spaces import Architecture, load_seed, seed_names
+
+_SEED_RESOLUTION = 224
+_BEST = "best.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRun:
+    """All that a training is made of.
+
+    Attributes:
+        architecture: the network, for the data's classes and at the image size.
+        weights: the file of its ``state_dict``, ours or another library's; ``None``: random ones.
+        training: how, without the processes that train together, which are started later.
+        devices: how many those are.
+        timed: whether ``best.onnx`` is measured on ``device``.
+        config: what the run folder keeps.
+    """
+
+    name: str
+    architecture: Architecture
+    weights: Path | None
+    data: ImageData
+    training: FullTraining
+    devices: int
+    device: Device
+    timed: bool
+    measure: MeasureSettings
+    folder: Path
+    config: dict[str, Any]
+    command: str
+
+
+def build_training(config: DictConfig, *, command: str) -> TrainRun:
+    """Build everything that ``conf/train.yaml`` describes.
+
+    Raises:
+        ValueError: a value is out of range or of the wrong type; the message names it.
+    """
+    try:
+        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    _check_start(plain)
+    check_run_name("name", name := str(plain["name"]))
+    check_range("seed", plain["seed"], 0, 2**31, whole=True)
+    check_range("checkpoint_s", plain["checkpoint_s"], 0, 1e6)
+    if plain["resolution"] is not None:
+        check_range("resolution", plain["resolution"], 16, 4096, whole=True)
+    for field in ("tensorboard", "timed"):
+        if not isinstance(plain[field], bool):
+            raise ValueError(f"{field} must be true or false, but got {plain[field]!r:.80}")
+    settings = _settings(config, plain)
+    devices = _devices(plain["devices"], settings)
+    device: Device = build("device", config.device)
+    data: ImageData = build("data", config.data)
+    architecture, weights = _start(plain, data)
+    return TrainRun(
+        name=name,
+        architecture=architecture,
+        weights=weights,
+        data=data,
+        training=FullTraining(
+            settings=settings,
+            keep=_keep(plain["keep"]),
+            validates=True,
+            seed=plain["seed"],
+            checkpoint_s=plain["checkpoint_s"],
+            tensorboard=plain["tensorboard"],
+        ),
+        devices=devices,
+        device=device,
+        timed=plain["timed"],
+        measure=for_networks(build("measure", config.measure)),
+        folder=Path(str(plain["runs"])) / name,
+        config=plain,
+        command=command,
+    )
+
+
+def _check_start(plain: dict[str, Any]) -> None:
+    if (plain["arch"] is None) == (plain["from"] is None):
+        both = "both are given" if plain["arch"] is not None else "neither is given"
+        raise ValueError(
+            "give arch=… (a seed such as mobilenet_v3_small, a file.yaml, or the folder of a run), "
+            f"or from=runs/NAME for its network and its weights; {both}"
+        )
+
+
+def _settings(config: DictConfig, plain: dict[str, Any]) -> TrainSettings:
+    settings: TrainSettings = build("training", config.training)
+    # The settings turn words into kinds, and refuse others.
+    given: dict[str, Any] = {
+        field: plain[field] for field in ("accelerator", "precision") if plain[field] is not None
+    }
+    return replace(settings, **given)
+
+
+def _devices(given: object, settings: TrainSettings) -> int:
+    if given == "auto":
+        has_gpus = accelerator_of(settings) is Accelerator.CUDA
+        return torch.cuda.device_count() if has_gpus else 1
+    check_range("devices", given, 1, 1024, whole=True)
+    return int(str(given))
+
+
+def _keep(given: object) -> Keep:
+    if given not in tuple(Keep):
+        raise ValueError(f"keep must be one of {', '.join(Keep)}, but got {given!r:.80}")
+    return Keep(str(given))
+
+
+def _start(plain: dict[str, Any], data: ImageData) -> tuple[Architecture, Path | None]:
+    """The network, for the data's classes and at the image size, and its weights."""
+    weights = None if plain["weights"] is None else Path(str(plain["weights"]))
+    size: int | None = plain["resolution"]
+    if plain["from"] is not None:
+        folder = Path(str(plain["from"]))
+        if not (folder / "best.pt").exists():
+            raise ValueError(
+                f"from={folder} holds no {_BEST} and best.pt of a finished run; give the folder of "
+                "one, such as from=runs/mobilenet_v3_15ms"
+            )
+        network, weights = _read(folder / _BEST), weights or folder / "best.pt"
+    elif (path := _network_file(str(plain["arch"]))) is not None:
+        network = _read(path)
+    else:
+        network = load_seed(str(plain["arch"]), resolution=size or _SEED_RESOLUTION)
+    if size is not None:
+        network = network.with_resolution(size)
+    return network.with_num_classes(data.num_classes), weights
+
+
+def _network_file(arch: str) -> Path | None:
+    """The file that ``arch`` names, where it is no seed.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if arch in seed_names():
+        return None
+    path = Path(arch)
+    if arch.endswith((".yaml", ".yml")):
+        return path
+    if (path / _BEST).exists():
+        return path / _BEST
+    raise ValueError(
+        f"arch must be a file.yaml, the folder of a finished run, or one of "
+        f"{', '.join(seed_names())}, but got {arch!r:.80}"
+    )
+
+
+def _read(path: Path) -> Architecture:
+    try:
+        return Architecture.from_yaml(path.read_text())
+    except OSError as error:
+        raise ValueError(f"the network {path} cannot be read: {error.strerror}") from None
