@@ -10,6 +10,7 @@ _WITHOUT = {
     "dropout": None,
     "mixup": 0,
     "cutmix": 0,
+    "augmentation": None,
     "ema_decay": None,
     "gradient_clip": None,
     "precision": Precision.FULL,

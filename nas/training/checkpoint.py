@@ -86,7 +86,7 @@ class Store:
 def purpose_of(
     settings: TrainSettings,
     weights: Mapping[str, Tensor],
-    labels: Tensor,
+    data: str,
     *,
     resolution: int,
     seed: int,
@@ -97,7 +97,7 @@ def purpose_of(
     Args:
         settings: of training.
         weights: that it begins with.
-        labels: of the images, in their order.
+        data: the fingerprint of the images and their classes.
         resolution: of images, in pixels.
         seed: of whatever is random.
         steps: in all.
@@ -105,7 +105,7 @@ def purpose_of(
     return {
         "network": _digest((name, tuple(value.shape)) for name, value in weights.items()),
         "weights": _digest(_bytes(value) for value in weights.values()),
-        "data": _digest([labels.tolist()]),
+        "data": data,
         "resolution": str(resolution),
         "seed": str(seed),
         "steps": str(steps),

@@ -31,9 +31,10 @@ EpochCallback = Callable[[int], None]
 REPORT_STEPS = 50
 
 
-def use_threads(threads: int | None) -> None:
-    """Let torch use so many threads; ``None`` is one a core."""
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+def use_threads(threads: int | None, processes: int = 1) -> None:
+    """Let torch use so many threads; ``None`` is one a core, of a share of them."""
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads or max(1, cores // processes))
 
 
 def train(
@@ -71,18 +72,20 @@ def train(
         OtherTrainingError: the checkpoint is of another training.
         ValueError: the checkpoint cannot be read, or the device cannot do what is asked for.
     """
-    use_threads(settings.threads)
     team = team or alone(settings)
+    use_threads(settings.threads, processes=team.ranks)
     plan = _plan(data, settings, steps, team)
     store = None
     if checkpoints is not None:
-        weights, total = model.state_dict(), plan.total
-        store = Store(
-            checkpoints,
-            purpose_of(
-                settings, weights, data.labels, resolution=resolution, seed=seed, steps=total
-            ),
+        purpose = purpose_of(
+            settings,
+            model.state_dict(),
+            data.fingerprint(),
+            resolution=resolution,
+            seed=seed,
+            steps=plan.total,
         )
+        store = Store(checkpoints, purpose)
     remedy = f"lower the learning rate (it is {settings.learning_rate})"
     if store is not None:
         remedy += f"; the last good state is in {store.path}, if it came so far"
@@ -98,7 +101,8 @@ def train(
     def batches_from(step: int) -> Iterator[tuple[Tensor, Tensor]]:
         epoch, start = divmod(step, plan.steps_an_epoch)
         shuffle = Shuffle(seed=seed, epoch=epoch, start=start)
-        return islice(data.batches(plan.batch_size, resolution, shuffle), plan.total - step)
+        batches = data.batches(plan.batch_size, resolution, shuffle, settings.augmentation)
+        return islice(batches, plan.total - step)
 
     loop.run(batches_from, on_step, on_epoch, on_report)
 

@@ -1,11 +1,13 @@
 """How a network is trained, as plain values."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
 from nas.checks import check_fields
+from nas.data.augmentation import Augmentation
+from nas.run_folder import flat
 
 
 class OptimizerKind(StrEnum):
@@ -72,6 +74,7 @@ class TrainSettings:
         dropout: before the classifier, instead of what the network says.
         mixup, cutmix: the α of how images of a batch are mixed (Zhang et al., 2018; Yun et al.,
             2019), 0 for not; of both, each step takes one.
+        augmentation: what is done to the images before; ``None``: nothing.
         ema_decay: of a moving average of weights and norm statistics, which is what is validated,
             and the result.
         gradient_clip: the largest norm of the gradient.
@@ -100,6 +103,7 @@ class TrainSettings:
     dropout: float | None = None
     mixup: float = 0.0
     cutmix: float = 0.0
+    augmentation: Augmentation | None = None
     ema_decay: float | None = None
     gradient_clip: float | None = None
     accelerator: Accelerator = Accelerator.AUTO
@@ -122,6 +126,11 @@ class TrainSettings:
         check_fields(self, 0, 0.99, "label_smoothing")
         check_fields(self, 0, 10, "mixup", "cutmix")
         self._check_optional()
+        if not isinstance(self.augmentation, Augmentation | None):
+            raise ValueError(
+                "TrainSettings.augmentation must be null or a nas.data.Augmentation, but got "
+                f"{self.augmentation!r:.80}"
+            )
         for field in ("decay_vectors", "channels_last", "compile"):
             if not isinstance(value := getattr(self, field), bool):
                 raise ValueError(f"TrainSettings.{field} must be true or false, but got {value!r}")
@@ -155,8 +164,9 @@ class TrainSettings:
 
     def decisive(self) -> dict[str, str]:
         """All settings that the trained weights depend on, by name, to compare and to show."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: shown(value) for name, value in named.items() if name not in _WHERE_ONLY}
+        decisive = {name: v for name, v in asdict(self).items() if name not in _WHERE_ONLY}
+        decisive["augmentation"] = asdict(self.augmentation or Augmentation())
+        return {name: shown(value) for name, value in flat(decisive).items()}
 
 
 def shown(value: Any) -> str:

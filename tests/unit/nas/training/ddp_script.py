@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nas.data import Split
+from nas.data import MemorySplit
 from nas.training import TrainSettings, evaluate, train
 from nas.training.checkpoint import Checkpoints
 from nas.training.devices import Team, make_fabric
@@ -22,7 +22,7 @@ def main(devices: int, folder: Path) -> None:
     team = Team(fabric)
     generator = torch.Generator().manual_seed(7)
     labels = torch.arange(24) % 3
-    data = Split(images=torch.randn(24, 3, 8, 8, generator=generator), labels=labels)
+    data = MemorySplit(images=torch.randn(24, 3, 8, 8, generator=generator), labels=labels)
     torch.manual_seed(3)
     # Without norms, which would count on each process's own images.
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 3))

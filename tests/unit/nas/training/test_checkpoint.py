@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas.data import Split
+from nas.data import Augmentation, MemorySplit, Split
 from nas.training import TrainSettings, train
 from nas.training.checkpoint import Checkpoints, OtherTrainingError, load_checkpoint
 from nas.training.meter import DivergenceError
@@ -27,6 +27,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "gradient_clip": 1.0,
         "accumulate": 2,
         "decay_vectors": False,
+        "augmentation": Augmentation(crop=0.5, flip=True, rand_augment=5.0, erase=0.3),
     },
 }
 
@@ -51,7 +52,7 @@ def _model(seed: int = 3, width: int = 8) -> nn.Module:
 def _data(shift: int = 0) -> Split:
     generator = torch.Generator().manual_seed(7)
     labels = (torch.arange(40) + shift) % 3
-    return Split(images=torch.randn(40, 3, 8, 8, generator=generator), labels=labels)
+    return MemorySplit(images=torch.rand(40, 3, 8, 8, generator=generator), labels=labels)
 
 
 class _Counter:
@@ -145,6 +146,10 @@ def test_a_training_that_is_over_is_not_done_again(tmp_path: Path) -> None:
     [
         ({"settings": _settings(learning_rate=0.1)}, r"training\.learning_rate=0\.05, .* 0\.1;"),
         ({"settings": _settings(ema_decay=0.9)}, r"training\.ema_decay=None, .* 0\.9;"),
+        (
+            {"settings": _settings(augmentation=Augmentation(flip=True))},
+            r"training\.augmentation\.flip=False, .* True;",
+        ),
         ({"settings": _settings(optimizer="adamw")}, "training.optimizer=sgd, .* adamw;"),
         ({"resolution": 16}, "resolution=8, .* 16;"),
         ({"seed": 2}, "seed=1, .* 2;"),
@@ -153,7 +158,18 @@ def test_a_training_that_is_over_is_not_done_again(tmp_path: Path) -> None:
         ({"model": _model(seed=4)}, "weights="),
         ({"data": _data(shift=1)}, "data="),
     ],
-    ids=["rate", "average", "optimizer", "size", "seed", "steps", "network", "weights", "data"],
+    ids=[
+        "rate",
+        "average",
+        "flip",
+        "optimizer",
+        "size",
+        "seed",
+        "steps",
+        "network",
+        "weights",
+        "data",
+    ],
 )
 def test_a_training_that_is_another_is_refused(
     changed: dict[str, Any], named: str, tmp_path: Path

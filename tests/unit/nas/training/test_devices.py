@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas.data import Split
+from nas.data import MemorySplit
 from nas.training import TrainSettings, train
 from nas.training.devices import Team, alone
 
@@ -66,7 +66,7 @@ def test_the_shares_of_a_batch_are_all_of_it() -> None:
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused() -> None:
-    data = Split(images=torch.zeros(7, 3, 8, 8), labels=torch.zeros(7, dtype=torch.int64))
+    data = MemorySplit(images=torch.zeros(7, 3, 8, 8), labels=torch.zeros(7, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"a batch of 7 cannot be shared by 2 devices; give a"):
         train(
             nn.Linear(1, 1),

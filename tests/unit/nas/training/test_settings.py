@@ -43,6 +43,7 @@ from nas.training.settings import Accelerator, OptimizerKind, Precision, Schedul
         ("decay_vectors", 1, "true or false"),
         ("channels_last", "yes", "true or false"),
         ("compile", None, "true or false"),
+        ("augmentation", 0.5, "null or a nas.data.Augmentation"),
     ],
 )
 def test_what_is_out_of_range_is_named(field: str, value: Any, rule: str) -> None:
