@@ -127,8 +127,8 @@ class Learner:
             self._average.apply()
 
     def is_finite(self) -> bool:
-        """Whether all weights are numbers."""
-        return all(bool(torch.isfinite(each).all()) for each in self.model.parameters())
+        """Whether all weights are numbers, and all that norms have counted."""
+        return all(bool(torch.isfinite(each).all()) for each in self.model.state_dict().values())
 
     def state_dict(self) -> dict[str, Any]:
         """All that going on needs."""

@@ -190,7 +190,7 @@ class _Loop:
         if self.store is None or not self.is_first or not self.store.is_due(share_of_time):
             return
         if not self.learner.is_finite():
-            self.meter.check(float("nan"), step)
+            self.meter.fail("weights or norm statistics are infinite or NaN", step)
         self.store.save({"step": step, "learner": self.learner.state_dict()})
 
 

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -97,9 +98,11 @@ class Meter:
     def check(self, loss: float, step: int) -> None:
         """Raises DivergenceError where a loss is infinite or NaN."""
         if not math.isfinite(loss):
-            raise DivergenceError(
-                f"the loss is {loss} at step {step} of {self._plan.total}; {self._remedy}"
-            )
+            self.fail(f"the loss is {loss}", step)
+
+    def fail(self, what: str, step: int) -> NoReturn:
+        """Raises DivergenceError, which says what is wrong and what may help."""
+        raise DivergenceError(f"{what} at step {step} of {self._plan.total}; {self._remedy}")
 
     def report(self, step: int, learning_rate: float) -> Report:
         """Sum up since the last report; all processes of a team do so at the same steps.
