@@ -103,13 +103,13 @@ def purpose_of(
         steps: in all.
     """
     return {
+        **{f"training.{name}": value for name, value in settings.decisive().items()},
         "network": _digest((name, tuple(value.shape)) for name, value in weights.items()),
         "weights": _digest(_bytes(value) for value in weights.values()),
         "data": data,
         "resolution": str(resolution),
         "seed": str(seed),
         "steps": str(steps),
-        **{f"training.{name}": value for name, value in settings.decisive().items()},
     }
 
 

@@ -23,7 +23,11 @@ from nas.training import TrainSettings
 from search_spaces.spaces import mobilenet_v3_space
 
 CONF = Path(__file__).parents[2] / "conf"
-GROUP_FILES = sorted(str(path.relative_to(CONF))[:-5] for path in CONF.glob("*/*.yaml"))
+GROUP_FILES = sorted(
+    str(path.relative_to(CONF))[:-5]
+    for path in CONF.glob("*/*.yaml")
+    if path.parent.name != "training"  # which test_conf_training.py is about
+)
 
 GIVEN = {
     "device/offline": ["table=tables/phone.jsonl"],
@@ -99,11 +103,8 @@ def _build(*overrides: str) -> Search:
 
 def test_every_file_is_held_to_something() -> None:
     assert sorted(BUILT) == GROUP_FILES
-    assert sorted(path.name for path in CONF.glob("*.yaml")) == [
-        "export.yaml",
-        "netadapt.yaml",
-        "search.yaml",
-    ]
+    entries = sorted(path.name for path in CONF.glob("*.yaml"))
+    assert entries == ["export.yaml", "netadapt.yaml", "search.yaml", "train.yaml"]
 
 
 @pytest.mark.parametrize("file", GROUP_FILES)

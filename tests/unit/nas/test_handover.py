@@ -17,6 +17,7 @@ from nas.handover import Handover, LastStage
 from nas.run_folder import Folder
 from nas.training import TrainSettings, full
 from nas.training.full import FullTraining
+from nas.training.weights import load_weights
 from search_spaces import Architecture
 from search_spaces.spaces import SearchSpace
 
@@ -41,8 +42,11 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[TrainSettings]:
 
 
 def _data() -> ImageData:
+    generator = torch.Generator().manual_seed(3)
+
     def split(number: int) -> Split:
-        return MemorySplit(images=torch.rand(number, 3, 16, 16), labels=torch.arange(number) % 10)
+        images = torch.rand(number, 3, 16, 16, generator=generator)
+        return MemorySplit(images=images, labels=torch.arange(number) % 10)
 
     return ImageData(
         name="noise",
@@ -126,3 +130,33 @@ def test_what_is_trained_otherwise_is_another_file_with_its_own_measurement(
 
     (tmp_path / "best.onnx").unlink()
     assert _hand_over(device, network, tmp_path, longer).tests == 3
+
+
+def test_training_that_was_stopped_goes_on(
+    network: Architecture,
+    make_device: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    final = TrainSettings(epochs=3, batch_size=10)
+    whole = _hand_over(make_device(), network, tmp_path / "whole", final)
+    evaluate, steps = full.evaluate, []
+
+    def stop(*_: Any, **__: Any) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(full, "evaluate", stop)
+        with pytest.raises(KeyboardInterrupt):
+            _hand_over(make_device(), network, tmp_path / "parts", final)
+    assert (tmp_path / "parts" / "checkpoint.pt").exists()
+    monkeypatch.setattr(
+        "nas.training.learner.Learner.loss_of", lambda *_: steps.append(1)
+    )  # nothing is left to be learnt
+    found = _hand_over(make_device(), network, tmp_path / "parts", final)
+    assert (steps, found.validation_accuracy) == ([], whole.validation_accuracy)
+    assert full.evaluate is evaluate
+    one, other = (tmp_path / name / "best.pt" for name in ("whole", "parts"))
+    weights = load_weights(other)
+    assert all(torch.equal(value, weights[name]) for name, value in load_weights(one).items())
+    assert not (tmp_path / "parts" / "checkpoint.pt").exists()
