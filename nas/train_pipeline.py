@@ -15,8 +15,7 @@ from nas.run_folder import Folder, RunFolder
 from nas.train_setup import TrainRun
 from nas.training.devices import Team, make_fabric
 from nas.training.full import CHECKPOINT, Keep
-from nas.training.peer_weights import Library, translate
-from nas.training.weights import load_weights
+from nas.training.released import read_weights
 from search_spaces import Architecture, count_costs
 
 MAY_CHANGE_ON_RESUME = frozenset(
@@ -82,16 +81,7 @@ def _start(run: TrainRun, terminal: Terminal) -> tuple[Architecture, Mapping[str
     network = run.architecture
     if run.weights is None:
         return network, None
-    try:
-        translated = translate(load_weights(run.weights), network)
-    except ValueError as error:
-        raise ValueError(
-            f"weights={run.weights} cannot be those of {network.name}: {error}"
-        ) from None
-    named = "" if translated.library is Library.OURS else f", named as in {translated.library}"
-    terminal.line(f"weights of {network.name} from {run.weights}{named}")
-    for note in translated.notes:
-        terminal.line(f"  {note}")
+    translated = read_weights(run.weights, network, terminal.line)
     return translated.architecture, translated.weights
 
 

@@ -17,6 +17,7 @@ from nas.setup import build, check_run_name
 from nas.training import TrainSettings
 from nas.training.devices import accelerator_of
 from nas.training.full import FullTraining, Keep
+from nas.training.released import WeightsSource
 from nas.training.settings import Accelerator
 from search_spaces import Architecture, load_seed, seed_names
 
@@ -30,7 +31,7 @@ class TrainRun:
 
     Attributes:
         architecture: the network, for the data's classes and at the image size.
-        weights: the file of its ``state_dict``, ours or another library's; ``None``: random ones.
+        weights: a file of its ``state_dict``, ours or another library's; ``None``: random ones.
         training: how, without the processes that train together, which are started later.
         devices: how many those are.
         timed: whether ``best.onnx`` is measured on ``device``.
@@ -39,7 +40,7 @@ class TrainRun:
 
     name: str
     architecture: Architecture
-    weights: Path | None
+    weights: WeightsSource | None
     data: ImageData
     training: FullTraining
     devices: int
@@ -130,9 +131,10 @@ def _keep(given: object) -> Keep:
     return Keep(str(given))
 
 
-def _start(plain: dict[str, Any], data: ImageData) -> tuple[Architecture, Path | None]:
+def _start(plain: dict[str, Any], data: ImageData) -> tuple[Architecture, WeightsSource | None]:
     """The network, for the data's classes and at the image size, and its weights."""
-    weights = None if plain["weights"] is None else Path(str(plain["weights"]))
+    given = plain["weights"]
+    weights = None if given is None else WeightsSource.parse(str(given))
     size: int | None = plain["resolution"]
     if plain["from"] is not None:
         folder = Path(str(plain["from"]))
@@ -141,7 +143,7 @@ def _start(plain: dict[str, Any], data: ImageData) -> tuple[Architecture, Path |
                 f"from={folder} holds no {_BEST} and best.pt of a finished run; give the folder of "
                 "one, such as from=runs/mobilenet_v3_15ms"
             )
-        network, weights = _read(folder / _BEST), weights or folder / "best.pt"
+        network, weights = _read(folder / _BEST), weights or WeightsSource(path=folder / "best.pt")
     elif (path := _network_file(str(plain["arch"]))) is not None:
         network = _read(path)
     else:

@@ -13,6 +13,8 @@ from nas.setup import build
 from nas.train_setup import TrainRun, build_training
 from nas.training import TrainSettings
 from nas.training.full import Keep
+from nas.training.peer_weights import Library
+from nas.training.released import WeightsSource
 from nas.training.settings import Accelerator, OptimizerKind, Precision, ScheduleKind
 from search_spaces import load_seed
 
@@ -101,14 +103,18 @@ def test_a_training_by_itself() -> None:
 def test_what_is_given_arrives() -> None:
     run = _build(
         "arch=mnasnet_a1", "training=modern", "training.epochs=7", "accelerator=cpu", "devices=2",
-        "precision=bf16-mixed", "resolution=96", "seed=3", "keep=last", "weights=a.pt",
+        "precision=bf16-mixed", "resolution=96", "seed=3", "keep=last", "weights=torchvision:a.pt",
         "training.augmentation.flip=false",
     )  # fmt: skip
     settings = run.training.settings
     assert (settings.epochs, settings.optimizer) == (7, OptimizerKind.ADAMW)
     assert (settings.accelerator, settings.precision) == (Accelerator.CPU, Precision.BFLOAT16)
     assert settings.augmentation == Augmentation(crop=0.08, rand_augment=7)
-    assert (run.devices, run.weights, run.training.keep) == (2, Path("a.pt"), Keep.LAST)
+    assert (run.devices, run.weights, run.training.keep) == (
+        2,
+        WeightsSource(path=Path("a.pt"), library=Library.TORCHVISION),
+        Keep.LAST,
+    )
     assert (run.architecture.resolution, run.training.seed) == (96, 3)
 
 
@@ -133,12 +139,16 @@ def finished(tmp_path: Path) -> Path:
 def test_a_runs_network_with_its_weights_or_without(finished: Path) -> None:
     network = load_seed("mnasnet_b1", resolution=64).with_num_classes(10)
     begun = _build(f"from={finished}")
-    assert (begun.architecture, begun.weights) == (network, finished / "best.pt")
+    assert (begun.architecture, begun.weights) == (
+        network,
+        WeightsSource(path=finished / "best.pt"),
+    )
     assert begun.name == f"train_{finished.name}"
     for arch in (finished, finished / "best.yaml"):
         run = _build(f"arch={arch}")
         assert (run.architecture, run.weights) == (network, None)
-    assert _build(f"from={finished}", "weights=other.pt").weights == Path("other.pt")
+    other = _build(f"from={finished}", "weights=other.pt").weights
+    assert other == WeightsSource(path=Path("other.pt"))
 
 
 @pytest.mark.parametrize(
@@ -157,6 +167,7 @@ def test_a_runs_network_with_its_weights_or_without(finished: Path) -> None:
         (["checkpoint_s=-1"], r"^checkpoint_s must be a number in 0\.\."),
         (["timed=maybe"], "^timed must be true or false, but got 'maybe'$"),
         (["tensorboard=1"], "^tensorboard must be true or false, but got 1$"),
+        (["weights=keras:a.pt"], r"^weights must be FILE or one of"),
         (["name=../x"], "^name must be letters, digits"),
         (["precision=fp8"], r"^TrainSettings\.precision must be one of 32-true, bf16-mixed"),
         (["training.optimizer=adam"], r"^training: TrainSettings\.optimizer must be one of sgd"),
