@@ -44,15 +44,14 @@ class Preprocessing:
         """
         pixels = images.permute(0, 2, 3, 1).contiguous()
         number, height, width, channels = pixels.shape
-        if (
-            self.mean == AS_THEY_ARE.mean
-            and self.std == AS_THEY_ARE.std
-            and images.dtype.is_floating_point
-        ):
+        are_bytes = not images.dtype.is_floating_point
+        if not are_bytes and self.mean == AS_THEY_ARE.mean and self.std == AS_THEY_ARE.std:
             return pixels.permute(0, 3, 1, 2)
-        whole = 1 if images.dtype.is_floating_point else 255
-        mean, std = (torch.tensor(v, dtype=torch.float64) for v in (self.mean, self.std))
-        scale, offset = ((t.float().repeat(width)) for t in (1 / (std * whole), -mean / std))
+        mean, std = (torch.tensor(each, dtype=torch.float64) for each in (self.mean, self.std))
+        scale, offset = (
+            each.to(images.device, torch.float32).repeat(width)
+            for each in (1 / (std * (255 if are_bytes else 1)), -mean / std)
+        )
         rows = pixels.view(number * height, width * channels).float()
         normalised = torch.addcmul(offset, rows, scale)
         return normalised.view(number, height, width, channels).permute(0, 3, 1, 2)
