@@ -36,6 +36,8 @@ def run_netadapt(run: NetAdaptRun, terminal: Terminal) -> dict[str, Any]:
         any of ``nas.pipeline.FAILURES``: with a message for the person who gave the command.
         KeyboardInterrupt: stopped; the same command goes on.
     """
+    for note in run.data.notes:
+        terminal.line(f"data: {note}")
     folder = RunFolder(run.folder, run.config, MAY_CHANGE_ON_RESUME)
     clock = Clock(device=run.device, settings=run.settings.measure_networks)
     try:

@@ -25,7 +25,11 @@ class SearchData:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageData:
-    """A whole data set, and how its images were prepared."""
+    """A whole data set, and how its images are prepared.
+
+    Attributes:
+        notes: what a person should know of it, a line each: what was skipped, say.
+    """
 
     name: str
     train: Split
@@ -33,6 +37,7 @@ class ImageData:
     test: Split
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:

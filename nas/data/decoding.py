@@ -1,21 +1,28 @@
 """From an image file to pixels: the part that is wanted, at the size that is wanted."""
 
+import os
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from nas.data.augmentation import Box
+from nas.data.cropping import Box
 
 ChooseBox = Callable[[int, int], Box]
 """Width and height of an image → the part of it that is wanted."""
 
+_MOST_THREADS = 16
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 """Orientations in which width and height change places."""
 _WIDE_GREYS = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _MOST_GREY = 65535
+
+
+def decoding_threads() -> int:
+    """As many as there are cores for this process, and at least two, for one may wait for files."""
+    return max(2, min(_MOST_THREADS, len(os.sched_getaffinity(0))))
 
 
 def decode(image: Image.Image, choose: ChooseBox, resolution: int, gap: float) -> NDArray[np.uint8]:
@@ -28,18 +35,15 @@ def decode(image: Image.Image, choose: ChooseBox, resolution: int, gap: float) -
     Raises:
         OSError or another: the file is damaged.
     """
-    orientation = image.getexif().get(_ORIENTATION, 1)
     width, height = upright_size(image)
     left, top, right, bottom = choose(width, height)
     if image.format in ("JPEG", "MPO"):
         wanted = gap * resolution
         across, down = wanted * width / (right - left), wanted * height / (bottom - top)
-        if orientation in _SIDEWAYS:
+        if (width, height) != image.size:
             across, down = down, across
         image.draft("RGB", (int(across), int(down)))
-    pixels = to_rgb(image)
-    if orientation != 1:
-        pixels = ImageOps.exif_transpose(pixels)
+    pixels = upright_rgb(image)
     # What a draft has made smaller, the box is, too.
     x_scale, y_scale = pixels.width / width, pixels.height / height
     box = (left * x_scale, top * y_scale, right * x_scale, bottom * y_scale)
@@ -53,12 +57,14 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if sideways else (width, height)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Red, green and blue in bytes, whatever it was; the EXIF of a JPEG stays.
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Red, green and blue in bytes, whatever it was, turned as its EXIF says.
 
     Pillow's own conversion cuts grey values beyond 255, and shows the colours that lie under what
     is transparent; here the former are scaled, and the latter are laid on white.
     """
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
     if image.mode in _WIDE_GREYS:
         grey = np.asarray(image).astype(np.float32)
         if image.mode == "F" and grey.max(initial=0) <= 1:

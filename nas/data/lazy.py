@@ -1,16 +1,17 @@
 """Images that are decoded when they are wanted, by threads that work ahead.
 
+Networks that are compared at a small image size see the same small images again and again: what is
+cut without chance is kept, as far as there is room.
+
 Threads are enough, because pillow decodes and resizes without Python's lock; and they are possible
 where a search's networks are trained, in worker processes that may have no children.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,33 +20,20 @@ from PIL import Image
 from torch import Tensor
 
 from nas.data.ahead import work_ahead
-from nas.data.augmentation import Augmentation, Box, crop_box, crop_draws
-from nas.data.decoding import ChooseBox, decode
-from nas.data.pixels import augment_pixels
+from nas.data.augmentation import Augmentation
+from nas.data.cropping import crop_box, crop_draws
+from nas.data.decoding import ChooseBox, decode, decoding_threads
+from nas.data.kept import KeptCuts
+from nas.data.moving import move
+from nas.data.painting import Paint, draw_paints, paint
 from nas.data.preprocessing import Preprocessing
+from nas.data.source import ImageSource
 from nas.data.split import Shuffle, Split, check_augmentation, index_batches, numbered_batches
 
 Decoded = Future[NDArray[np.uint8]]
 
-_MOST_THREADS = 16
 _EXACT, _QUICK = 2.0, 1.0
 """How many times the wanted pixels a JPEG is decoded at, at least: as good as all, or enough."""
-
-
-class ImageSource(Protocol):
-    """Where images come from; asked from several threads at once."""
-
-    def open(self, index: int) -> Image.Image:
-        """An image, decoded or not yet; may raise anything where it cannot be read."""
-        ...
-
-    def name(self, index: int) -> str:
-        """What a person knows the image by."""
-        ...
-
-    def fingerprint(self) -> str:
-        """Another one for other images."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,12 +43,14 @@ class LazySplit:
     Attributes:
         rows: the numbers in ``source`` of its images, ``(N,)``.
         labels: ``(N,)``.
+        kept: images that need not be decoded again.
     """
 
     source: ImageSource
     rows: Tensor
     labels: Tensor
     preprocessing: Preprocessing
+    kept: KeptCuts = field(default_factory=KeptCuts)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -72,6 +62,7 @@ class LazySplit:
             rows=self.rows[rows],
             labels=self.labels[rows],
             preprocessing=self.preprocessing,
+            kept=self.kept,
         )
 
     def fingerprint(self) -> str:
@@ -90,7 +81,7 @@ class LazySplit:
     def images_at(self, chosen: Tensor, resolution: int) -> Tensor:
         """Some of the images as a network's input, without augmentation."""
         with ThreadPoolExecutor(decoding_threads()) as pool:
-            return self._as_input(_gathered(self._cut(pool, chosen, resolution)))
+            return self.preprocessing.normalise(_gathered(self._cut(pool, chosen, resolution)))
 
     def batches(
         self,
@@ -110,7 +101,7 @@ class LazySplit:
                     yield partial(self._plain, chosen, decoded)
                 else:
                     draws = shuffle.draws(number)
-                    decoded = self._cropped(pool, chosen, resolution, augmentation, draws)
+                    decoded = self._painted(pool, chosen, resolution, augmentation, draws)
                     yield partial(self._varied, chosen, decoded, augmentation, draws)
 
         try:
@@ -119,13 +110,19 @@ class LazySplit:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _cut(self, pool: ThreadPoolExecutor, chosen: Tensor, resolution: int) -> list[Decoded]:
-        def choose(width: int, height: int) -> Box:
-            return self.preprocessing.box(width, height, resolution)
-
         rows = self.rows[chosen].tolist()
-        return [pool.submit(self._decode, row, choose, resolution, _EXACT) for row in rows]
+        return [pool.submit(self._decode_cut, row, resolution) for row in rows]
 
-    def _cropped(
+    def _decode_cut(self, row: int, resolution: int) -> NDArray[np.uint8]:
+        kept = self.kept.get(row, resolution)
+        if kept is not None:
+            return kept
+        choose = partial(self.preprocessing.box, resolution=resolution)
+        pixels = self._decode(row, choose, resolution, _EXACT)
+        self.kept.put(row, resolution, pixels)
+        return pixels
+
+    def _painted(
         self,
         pool: ThreadPoolExecutor,
         chosen: Tensor,
@@ -133,13 +130,26 @@ class LazySplit:
         augmentation: Augmentation,
         draws: np.random.Generator,
     ) -> list[Decoded]:
-        if augmentation.crop is None:
-            return self._cut(pool, chosen, resolution)
-        rows, drawn = self.rows[chosen].tolist(), crop_draws(len(chosen), draws)
-        boxes = [partial(crop_box, least=augmentation.crop, drawn=each) for each in drawn]
+        rows = self.rows[chosen].tolist()
+        cut = partial(self._decode_cut, resolution=resolution)
+        decoders = [partial(cut, row) for row in rows]
+        if augmentation.crop is not None:
+            decoders = [
+                partial(
+                    self._decode,
+                    row,
+                    partial(crop_box, least=augmentation.crop, drawn=drawn),
+                    resolution,
+                    _QUICK,
+                )
+                for row, drawn in zip(rows, crop_draws(len(rows), draws), strict=True)
+            ]
+        if not augmentation.repaints:
+            return [pool.submit(decoder) for decoder in decoders]
+        paints = draw_paints(len(rows), augmentation, draws)
         return [
-            pool.submit(self._decode, row, box, resolution, _QUICK)
-            for row, box in zip(rows, boxes, strict=True)
+            pool.submit(_paint, decoder, what)
+            for decoder, what in zip(decoders, paints, strict=True)
         ]
 
     def _decode(
@@ -154,7 +164,7 @@ class LazySplit:
             ) from error
 
     def _plain(self, chosen: Tensor, decoded: list[Decoded]) -> tuple[Tensor, Tensor]:
-        return self._as_input(_gathered(decoded)), self.labels[chosen]
+        return self.preprocessing.normalise(_gathered(decoded)), self.labels[chosen]
 
     def _varied(
         self,
@@ -163,20 +173,15 @@ class LazySplit:
         augmentation: Augmentation,
         draws: np.random.Generator,
     ) -> tuple[Tensor, Tensor]:
-        images = augment_pixels(_gathered(decoded), augmentation, draws)
-        return self._as_input(images), self.labels[chosen]
+        images = move(_gathered(decoded), augmentation, draws)
+        return self.preprocessing.normalise(images), self.labels[chosen]
 
-    def _as_input(self, images: Tensor) -> Tensor:
-        normalised = self.preprocessing.normalise(images)
-        return normalised.contiguous(memory_format=torch.channels_last)
+
+def _paint(decode_one: Callable[[], NDArray[np.uint8]], what: Paint) -> NDArray[np.uint8]:
+    return np.asarray(paint(Image.fromarray(decode_one()), what))
 
 
 def _gathered(decoded: list[Decoded]) -> Tensor:
-    """``(N, 3, H, W)``, channels last, pixels in 0..1."""
+    """``(N, 3, H, W)``, channels last, bytes."""
     pixels = torch.from_numpy(np.stack([image.result() for image in decoded]))
-    return pixels.permute(0, 3, 1, 2).float() / 255
-
-
-def decoding_threads() -> int:
-    """As many as there are cores for this process, and at least two, for one may wait for files."""
-    return max(2, min(_MOST_THREADS, len(os.sched_getaffinity(0))))
+    return pixels.permute(0, 3, 1, 2)

@@ -5,12 +5,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from nas.data.ahead import work_ahead
-from nas.data.augmentation import Augmentation, crop_box, crop_draws
-from nas.data.pixels import augment_pixels
+from nas.data.augmentation import Augmentation
+from nas.data.cropping import crop_box, crop_draws
+from nas.data.moving import move
+from nas.data.painting import draw_paints, paint
 from nas.data.preprocessing import AS_THEY_ARE, Preprocessing
 from nas.data.resampling import resize, resize_boxes
 from nas.data.split import Shuffle, Split, check_augmentation, index_batches, numbered_batches
@@ -54,7 +58,7 @@ class MemorySplit:
 
     def images_at(self, chosen: Tensor, resolution: int) -> Tensor:
         """Some of the images as a network's input, without augmentation."""
-        return self._as_input(self._cut(self._pixels(chosen), resolution))
+        return self.preprocessing.normalise(self._cut(self._pixels(chosen), resolution))
 
     def batches(
         self,
@@ -94,7 +98,9 @@ class MemorySplit:
                 for drawn in crop_draws(len(chosen), draws)
             ]
             images = resize_boxes(pixels, boxes, resolution)
-        return self._as_input(augment_pixels(images, augmentation, draws)), self.labels[chosen]
+        if augmentation.repaints:
+            images = _painted(images, augmentation, draws)
+        return self.preprocessing.normalise(move(images, augmentation, draws)), self.labels[chosen]
 
     def _pixels(self, chosen: Tensor) -> Tensor:
         """In 0..1."""
@@ -108,6 +114,13 @@ class MemorySplit:
         resized = resize(pixels, size[1], size[0])
         return resized[:, :, top : top + resolution, left : left + resolution]
 
-    def _as_input(self, images: Tensor) -> Tensor:
-        normalised = self.preprocessing.normalise(images)
-        return normalised.contiguous(memory_format=torch.channels_last)
+
+def _painted(images: Tensor, augmentation: Augmentation, draws: np.random.Generator) -> Tensor:
+    """Numbers in 0..1 as they were, after pillow has had them as bytes."""
+    whole = images.mul(255).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    paints = draw_paints(len(images), augmentation, draws)
+    painted = [
+        np.asarray(paint(Image.fromarray(one), what))
+        for one, what in zip(whole, paints, strict=True)
+    ]
+    return torch.from_numpy(np.stack(painted)).permute(0, 3, 1, 2).float().div_(255)

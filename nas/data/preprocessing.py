@@ -37,14 +37,24 @@ class Preprocessing:
         check_range("crop", self.crop, 0.1, 1)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Images ``(N, 3, H, W)`` with pixels in 0..1 as a network's input."""
-        if self.mean == AS_THEY_ARE.mean and self.std == AS_THEY_ARE.std:
-            return images
-        mean, std = (
-            torch.tensor(values, dtype=images.dtype, device=images.device)[:, None, None]
-            for values in (self.mean, self.std)
+        """Images ``(N, 3, H, W)``, bytes or numbers in 0..1, as a network's input, channels last.
+
+        It is done in rows of ``W`` pixels with their channels beside each other: a loop over three
+        channels at a time takes several times as long.
+        """
+        pixels = images.permute(0, 2, 3, 1).contiguous()
+        number, height, width, channels = pixels.shape
+        are_bytes = not images.dtype.is_floating_point
+        if not are_bytes and self.mean == AS_THEY_ARE.mean and self.std == AS_THEY_ARE.std:
+            return pixels.permute(0, 3, 1, 2)
+        mean, std = (torch.tensor(each, dtype=torch.float64) for each in (self.mean, self.std))
+        scale, offset = (
+            each.to(images.device, torch.float32).repeat(width)
+            for each in (1 / (std * (255 if are_bytes else 1)), -mean / std)
         )
-        return (images - mean) / std
+        rows = pixels.view(number * height, width * channels).float()
+        normalised = torch.addcmul(offset, rows, scale)
+        return normalised.view(number, height, width, channels).permute(0, 3, 1, 2)
 
     def as_dict(self) -> dict[str, list[float] | float]:
         """As plain data."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nas.data.augmentation import Box
+from nas.data.cropping import Box
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:

@@ -1,14 +1,16 @@
 """Every file of conf/ composes, and builds what its name says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from optuna import pruners, samplers
+from PIL import Image
 
 from benchmarks.prediction import synthetic_table
 from latency.devices import LocalDevice, OfflineDevice, SshDevice
@@ -23,6 +25,7 @@ from nas.training import TrainSettings
 from search_spaces.spaces import mobilenet_v3_space
 
 CONF = Path(__file__).parents[2] / "conf"
+PLUGIN = Path(__file__).parents[1] / "end_to_end/plugin"
 GROUP_FILES = sorted(
     str(path.relative_to(CONF))[:-5]
     for path in CONF.glob("*/*.yaml")
@@ -38,6 +41,15 @@ GIVEN = {
 BUILT: dict[str, Callable[[Search], bool]] = {
     "data/digits": lambda s: (
         (s.data.name, len(s.data.test), s.data.num_classes) == ("digits", 360, 10)
+    ),
+    "data/huggingface": lambda s: (
+        (s.data.name, len(s.data.train), s.data.class_names) == ("pets", 12, ("cat", "dog"))
+    ),
+    "data/image_folder": lambda s: (
+        (s.data.name, len(s.data.train), s.data.class_names) == ("pets", 12, ("cat", "dog"))
+    ),
+    "data/torch_dataset": lambda s: (
+        (s.data.name, len(s.data.train), s.data.class_names) == ("Pets", 12, ("cat", "dog"))
     ),
     "device/local": lambda s: s.device == LocalDevice(),
     "device/offline": lambda s: (
@@ -85,6 +97,45 @@ BUILT: dict[str, Callable[[Search], bool]] = {
 }
 
 
+def _pets() -> Iterator[tuple[int, Image.Image]]:
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        yield number % 2, Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+
+
+def _pet_folder(folder: Path) -> list[str]:
+    for number, (label, image) in enumerate(_pets()):
+        path = folder / "pets" / ("cat", "dog")[label] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+    return [f"data.path={folder}/pets", f"data.scans={folder}/scans"]
+
+
+def _pet_parquet(folder: Path) -> list[str]:
+    datasets = pytest.importorskip("datasets")
+    labels, images = zip(*_pets(), strict=True)
+    kinds = datasets.ClassLabel(names=["cat", "dog"])
+    features = datasets.Features({"image": datasets.Image(), "label": kinds})
+    table = datasets.Dataset.from_dict({"image": images, "label": labels}, features=features)
+    table.to_parquet(str(folder / "pets.parquet"))
+    return [f"data.path={folder}/pets.parquet", f"data.scans={folder}/scans"]
+
+
+def _pet_arrays(folder: Path) -> list[str]:
+    labels, images = zip(*_pets(), strict=True)
+    np.save(folder / "images.npy", np.stack([np.asarray(image) for image in images]))
+    np.save(folder / "labels.npy", np.array(labels))
+    return ["data.dataset._target_=pet_dataset.Pets", f"+data.dataset.folder={folder}"]
+
+
+PETS: dict[str, Callable[[Path], list[str]]] = {
+    "data/huggingface": _pet_parquet,
+    "data/image_folder": _pet_folder,
+    "data/torch_dataset": _pet_arrays,
+}
+"""What makes twenty images for a file of conf/data, and returns how they are named to it."""
+
+
 def _proposes(search: Search, kind: type) -> bool:
     """Whether the sampler is of that kind, on networks of the space that all take equally long."""
     table = synthetic_table(search.space)
@@ -108,9 +159,17 @@ def test_every_file_is_held_to_something() -> None:
 
 
 @pytest.mark.parametrize("file", GROUP_FILES)
-def test_every_file_builds_what_its_name_says(file: str, tmp_path: Path) -> None:
+def test_every_file_builds_what_its_name_says(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     group, _, name = file.partition("/")
     given = GIVEN.get(file, [])
+    if file == "data/huggingface":
+        datasets = pytest.importorskip("datasets")
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    if file in PETS:
+        monkeypatch.syspath_prepend(PLUGIN)
+        given = PETS[file](tmp_path)
     if file == "evaluator/table":
         known = tmp_path / "known.csv"
         row = mobilenet_v3_space().base_choices | {"accuracy": 0.9}

@@ -12,7 +12,7 @@ def array_data(*, folder: str, seed: int) -> ImageData:
     labels = np.load(Path(folder) / "labels.npy")  # (N,), 0 for the first class
     return split_images(
         "pets",
-        images.transpose(0, 3, 1, 2).astype(np.float32) / 255,
+        images.transpose(0, 3, 1, 2),
         labels,
         ["cat", "dog"],
         seed=seed,

@@ -1,0 +1,170 @@
+"""``data=image_folder``: a folder of images, one folder for each class."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from nas.data.collection import Collection, Part, consecutive, image_data
+from nas.data.dataset import ImageData
+from nas.data.scan import digest_of, listing_of
+
+_PARTS = {
+    Part.TRAIN: ("train", "training"),
+    Part.VALIDATION: ("val", "validation", "valid"),
+    Part.TEST: ("test", "testing"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FolderSource:
+    """An ``ImageSource`` of files."""
+
+    root: Path
+    files: Sequence[str]
+    listing: str
+
+    def open(self, index: int) -> Image.Image:
+        """An image whose file is closed once it is decoded."""
+        return Image.open(self.root / self.files[index])
+
+    def name(self, index: int) -> str:
+        """The path inside the folder."""
+        return self.files[index]
+
+    def digest(self, index: int) -> int:
+        """Of the file's bytes."""
+        return digest_of((self.root / self.files[index]).read_bytes())
+
+    def fingerprint(self) -> str:
+        """Of names, sizes and dates of all files."""
+        return self.listing
+
+
+def image_folder_data(
+    *,
+    path: str,
+    seed: int,
+    name: str | None = None,
+    validation_share: float = 0.2,
+    test_share: float = 0.2,
+    scans: str | None = None,
+) -> ImageData:
+    """The images below a folder, each in a folder named like its class.
+
+    Args:
+        path: of ``train/CLASS/…`` with ``val/CLASS/…``, ``test/CLASS/…`` or both, or of
+            ``CLASS/…``, which is split.
+        seed: of the split.
+        name: for reports; by itself that of the folder.
+        validation_share, test_share: of the images that are split, each in 0.01..0.45.
+        scans: where it is kept what was found by looking at all images; ``None``: nowhere.
+
+    Raises:
+        ValueError: there is no such folder, or its images make no data set.
+    """
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise ValueError(
+            f"data.path={path} is no folder; give the one that holds a folder of images for each "
+            "class"
+        )
+    return image_data(
+        _collection(root, name or root.resolve().name),
+        seed=seed,
+        validation_share=validation_share,
+        test_share=test_share,
+        scans=None if scans is None else Path(scans),
+    )
+
+
+def _collection(root: Path, name: str) -> Collection:
+    parts = _part_folders(root)
+    class_names = _class_names(root, parts)
+    files: list[str] = []
+    labels: list[int] = []
+    lengths = {}
+    for part, folder in parts.items():
+        begun = len(files)
+        for label, class_name in enumerate(class_names):
+            found = _images_below(folder / class_name, root)
+            if not found:
+                raise ValueError(
+                    f"{folder / class_name} holds no images; add some, or take the folder away"
+                )
+            files += found
+            labels += [label] * len(found)
+        lengths[part] = len(files) - begun
+    listing = listing_of((root / file for file in files), root)
+    return Collection(
+        name=name,
+        title=str(root),
+        source=FolderSource(root=root, files=files, listing=listing),
+        labels=np.array(labels, np.int64),
+        class_names=class_names,
+        parts=consecutive(lengths),
+    )
+
+
+def _part_folders(root: Path) -> dict[Part, Path]:
+    """The folders of the parts; the folder itself where there is none for training."""
+    found: dict[Part, Path] = {}
+    for part, names in _PARTS.items():
+        folders = [root / name for name in names if _subfolders(root / name)]
+        if len(folders) > 1:
+            raise ValueError(f"{folders[0]} and {folders[1]} are the same part; keep one of them")
+        if folders:
+            found[part] = folders[0]
+    if Part.TRAIN in found:
+        return found
+    if found and {folder.name for folder in found.values()} == set(_subfolders(root)):
+        raise ValueError(f"{root} holds {next(iter(found))} images, but no folder train")
+    return {Part.TRAIN: root}
+
+
+def _class_names(root: Path, parts: dict[Part, Path]) -> tuple[str, ...]:
+    classes = {part: _subfolders(folder) for part, folder in parts.items()}
+    expected = classes[Part.TRAIN]
+    if not expected:
+        raise ValueError(
+            f"{root} has no folders; put the images of each class into a folder of its name"
+        )
+    for part, found in classes.items():
+        if missing := sorted(set(expected) ^ set(found)):
+            raise ValueError(
+                f"{parts[part]} and {parts[Part.TRAIN]} must have the same classes, but "
+                f"{missing[0]!r} is in one of them alone"
+            )
+    return tuple(expected)
+
+
+def _subfolders(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+
+
+def _images_below(folder: Path, root: Path) -> list[str]:
+    """Paths in ``root`` of the images in ``folder`` and below, by name."""
+    found = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(parent).relative_to(root).as_posix()
+        found += [
+            f"{inside}/{name}"
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in _extensions()
+        ]
+    return sorted(found)
+
+
+@cache
+def _extensions() -> frozenset[str]:
+    """Of all files that pillow reads."""
+    known = Image.registered_extensions()
+    return frozenset(extension for extension, kind in known.items() if kind in Image.OPEN)

@@ -1,0 +1,231 @@
+"""What a folder may hold, and what is said of one that is no data set."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nas.data import ImageData, LazySplit, MemorySplit
+from nas.data import scan as scan_module
+from nas.data.image_folder import image_folder_data
+
+Draw = Callable[..., Path]
+
+
+@pytest.fixture
+def draw(tmp_path: Path) -> Draw:
+    """``draw("cat/1.png")`` → a random picture of 8×8 in the folder ``pets``."""
+    rng = np.random.default_rng(0)
+
+    def draw(name: str, side: int = 8) -> Path:
+        path = tmp_path / "pets" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(path)
+        return path
+
+    return draw
+
+
+@pytest.fixture
+def pets(draw: Draw, tmp_path: Path) -> Path:
+    for kind in ("cat", "dog"):
+        for number in range(10):
+            draw(f"{kind}/{number}.png")
+    return tmp_path / "pets"
+
+
+def _load(folder: Path, **settings: object) -> ImageData:
+    return image_folder_data(path=str(folder), **({"seed": 0} | settings))  # type: ignore[arg-type]
+
+
+def _images(data: ImageData, part: str) -> set[bytes]:
+    split = getattr(data, part)
+    assert isinstance(split, MemorySplit)
+    return {image.contiguous().numpy().tobytes() for image in split.images}
+
+
+def test_pictures_are_found_by_their_extension_and_below(pets: Path, draw: Draw) -> None:
+    draw("cat/more/11.JPG")
+    draw("dog/12.bmp")
+    draw("cat/.hidden.png")
+    draw(".trash/1.png")
+    (pets / "cat/notes.txt").write_text("no picture")
+    data = _load(pets)
+    assert data.class_names == ("cat", "dog")
+    assert len(data.train) + len(data.validation) + len(data.test) == 22
+    assert data.name == "pets"
+    assert data.notes == ()
+
+
+def test_the_parts_follow_from_contents_not_from_names_or_places(
+    pets: Path, tmp_path: Path
+) -> None:
+    data = _load(pets)
+    moved = tmp_path / "elsewhere"
+    for number, file in enumerate(sorted(pets.rglob("*.png"), reverse=True)):
+        target = moved / file.parent.name / f"{number:02}-renamed.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    for part in ("train", "validation", "test"):
+        assert _images(_load(moved), part) == _images(data, part)
+
+
+def test_copies_of_a_picture_go_the_same_way(pets: Path) -> None:
+    for kind in ("cat", "dog"):
+        for number in range(10):
+            shutil.copy(pets / kind / f"{number}.png", pets / kind / f"copy{number}.png")
+    for seed in range(5):
+        data = _load(pets, seed=seed)
+        assert not _images(data, "test") & (_images(data, "train") | _images(data, "validation"))
+        assert data.notes == ()
+
+
+def test_a_test_picture_that_is_trained_on_is_said(draw: Draw, tmp_path: Path) -> None:
+    for part, number in (("train", 10), ("val", 3), ("test", 3)):
+        for kind in ("cat", "dog"):
+            for index in range(number):
+                draw(f"{part}/{kind}/{index}.png")
+    pets = tmp_path / "pets"
+    shutil.copy(pets / "train/cat/3.png", pets / "test/cat/2.png")
+    assert _load(pets).notes == (
+        f"1 of 6 test images of {pets} are among those that are trained or chosen on, too: "
+        "test/cat/2.png",
+    )
+
+
+class TestDamagedPictures:
+    def test_they_are_named_counted_and_left_out(self, pets: Path, draw: Draw) -> None:
+        whole = draw("dog/large.jpg", side=60).read_bytes()
+        for number in range(3):
+            (pets / f"cat/cut{number}.jpg").write_bytes(whole[: len(whole) // (2 + number)])
+        (pets / "dog/empty.png").write_bytes(b"")
+        (pets / "dog/text.jpeg").write_text("not a picture")
+        data = _load(pets)
+        assert data.notes == (
+            f"5 of 26 images of {pets} cannot be read and are skipped: cat/cut0.jpg, cat/cut1.jpg, "
+            "cat/cut2.jpg, dog/empty.png, dog/text.jpeg",
+        )
+        assert isinstance(data.train, LazySplit)
+        for split in (data.train, data.validation, data.test):
+            for _, labels in split.batches(4, 8):
+                assert set(labels.tolist()) <= {0, 1}
+        assert len(data.train) + len(data.validation) + len(data.test) == 21
+
+    def test_labels_stay_with_their_pictures(self, tmp_path: Path) -> None:
+        pets = tmp_path / "pets"
+        for kind, level in (("cat", 40), ("dog", 200)):
+            (pets / kind).mkdir(parents=True)
+            for number in range(12):
+                colour = (level, level, level + number)
+                Image.new("RGB", (80, 80), colour).save(pets / kind / f"{number:02}.png")
+            for number in (0, 5, 11):
+                (pets / kind / f"{number:02}.png").write_bytes(b"damaged")
+        data = _load(pets)
+        for split in (data.train, data.validation, data.test):
+            for images, labels in split.batches(3, 8):
+                assert ((images.mean((1, 2, 3)) > 0).long() == labels).all()
+
+    def test_only_damaged_ones_are_no_class(self, pets: Path) -> None:
+        for file in (pets / "dog").iterdir():
+            file.write_bytes(b"damaged")
+        with pytest.raises(ValueError, match="has 0 images of the class 'dog' that can be read"):
+            _load(pets)
+
+    def test_one_that_goes_later_is_named(self, draw: Draw, tmp_path: Path) -> None:
+        for kind in ("cat", "dog"):
+            for number in range(10):
+                draw(f"{kind}/{number}.png", side=70)
+        data = _load(tmp_path / "pets")
+        for file in (tmp_path / "pets").rglob("*.png"):
+            file.unlink()
+        with pytest.raises(
+            ValueError, match=r"(cat|dog)/\d\.png could be read when .* put it back"
+        ):
+            list(data.train.batches(4, 8))
+
+
+class TestScans:
+    @pytest.fixture
+    def scanned(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        numbers: list[int] = []
+        scan = scan_module.scan_images
+
+        def counted(source: object, number: int, title: str) -> object:
+            numbers.append(number)
+            return scan(source, number, title)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(scan_module, "scan_images", counted)
+        return numbers
+
+    def test_pictures_are_looked_at_once(
+        self, pets: Path, tmp_path: Path, scanned: list[int]
+    ) -> None:
+        (pets / "dog/bad.png").write_bytes(b"damaged")
+        first, second = (_load(pets, scans=str(tmp_path / "scans")) for _ in range(2))
+        assert scanned == [21]
+        assert first.notes == second.notes != ()
+        assert first.preprocessing == second.preprocessing
+        assert first.test.fingerprint() == second.test.fingerprint()
+
+    def test_they_are_looked_at_again_when_one_changes(
+        self, pets: Path, tmp_path: Path, scanned: list[int]
+    ) -> None:
+        _load(pets, scans=str(tmp_path / "scans"))
+        os.utime(pets / "dog/3.png", (1, 1))
+        _load(pets, scans=str(tmp_path / "scans"))
+        (pets / "dog/3.png").unlink()
+        _load(pets, scans=str(tmp_path / "scans"))
+        assert scanned == [20, 20, 19]
+
+    def test_a_damaged_scan_is_made_anew(
+        self, pets: Path, tmp_path: Path, scanned: list[int]
+    ) -> None:
+        expected = _load(pets, scans=str(tmp_path / "scans"))
+        (kept,) = (tmp_path / "scans").iterdir()
+        for content in (b"", kept.read_bytes()[:200], b"something else"):
+            kept.write_bytes(content)
+            again = _load(pets, scans=str(tmp_path / "scans"))
+            assert again.train.fingerprint() == expected.train.fingerprint()
+        assert scanned == [20] * 4
+
+
+class TestWhatIsNoDataSet:
+    def test_nothing_there(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"^data\.path=.*/nowhere is no folder; give the one"):
+            _load(tmp_path / "nowhere")
+
+    def test_pictures_without_folders(self, draw: Draw, tmp_path: Path) -> None:
+        draw("1.png")
+        with pytest.raises(ValueError, match="has no folders; put the images of each class into"):
+            _load(tmp_path / "pets")
+
+    def test_a_single_class(self, pets: Path) -> None:
+        shutil.rmtree(pets / "dog")
+        with pytest.raises(ValueError, match="has the single class 'cat'"):
+            _load(pets)
+
+    def test_an_empty_class(self, pets: Path) -> None:
+        (pets / "bird").mkdir()
+        with pytest.raises(ValueError, match=r"pets/bird holds no images; add some, or take"):
+            _load(pets)
+
+    def test_other_classes_in_another_part(self, draw: Draw, tmp_path: Path) -> None:
+        for name in ("train/cat/1.png", "train/dog/1.png", "val/cat/1.png", "val/bird/1.png"):
+            draw(name)
+        with pytest.raises(ValueError, match=r"pets/val and .*pets/train must have .* 'bird' is"):
+            _load(tmp_path / "pets")
+
+    def test_no_training_part(self, draw: Draw, tmp_path: Path) -> None:
+        draw("val/cat/1.png")
+        with pytest.raises(ValueError, match="holds validation images, but no folder train"):
+            _load(tmp_path / "pets")
+
+    def test_a_part_under_two_names(self, draw: Draw, tmp_path: Path) -> None:
+        for name in ("train/cat/1.png", "val/cat/1.png", "validation/cat/1.png"):
+            draw(name)
+        with pytest.raises(ValueError, match="are the same part; keep one of them"):
+            _load(tmp_path / "pets")
