@@ -28,6 +28,7 @@ from search_spaces.lowering import lower_block
 from search_spaces.spaces import Choice, Choices, SearchSpace, Stage
 from tests.chromium import Chromium, running_chromium
 from tests.postgres import Postgres, running_postgres
+from tests.ssh_server import Login, running_ssh_server
 
 # The tensors are small: a second thread costs more than it brings, most of all on a busy machine.
 torch.set_num_threads(1)
@@ -59,6 +60,13 @@ def chromium() -> Iterator[Chromium]:
     """A real browser."""
     with running_chromium() as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def ssh_login() -> Iterator[Login]:
+    """A real ssh server, and who can log in."""
+    with running_ssh_server() as login:
+        yield login
 
 
 @pytest.fixture(scope="session")

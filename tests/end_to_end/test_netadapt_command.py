@@ -117,7 +117,7 @@ def test_a_search_and_its_second_stage(tmp_path: Path, search_command, run_comma
     assert "target_latency=50ms is met by the seed" in done.stderr
     searched = json.loads((tmp_path / "runs/run/summary.json").read_text())
     assert searched["latency"]["target_ms"] == 60
-    stage = "netadapt={steps:1,divisor:4,target_latency:88%}"
+    stage = "netadapt={steps:1,divisor:4,target_latency:95%}"
     done = run_command(search_command(*common, stage))
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert "is finished" in done.stdout

@@ -80,8 +80,9 @@ def _descendants(pid: int) -> list[int]:
     return found + [below for child in found for below in _descendants(child)]
 
 
-@pytest.fixture(scope="session")
-def ssh_login() -> Iterator[Login]:
+@contextlib.contextmanager
+def running_ssh_server() -> Iterator[Login]:
+    """The server, and a user who can log in; a test is skipped where they cannot be had."""
     if os.geteuid() != 0:
         pytest.skip("only root can make the user that is logged in as")
     if not SSHD.exists() or shutil.which("ssh") is None or shutil.which("useradd") is None:
