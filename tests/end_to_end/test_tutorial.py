@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,9 +69,7 @@ def _device(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def flowers(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Flowers]:
+def flowers(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Flowers:
     folder, device = tmp_path_factory.mktemp("tutorial"), _device(request)
     for seed, (part, each) in enumerate((("train", 100), ("val", 30), ("test", 30))):
         draw_shapes(folder / "flowers" / part, each, seed)
@@ -91,7 +88,7 @@ def flowers(
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         said[module] = done.stdout
     assert list(said) == ["nas.search", "nas.train", "nas.export"]
-    yield Flowers(folder, said)
+    return Flowers(folder, said)
 
 
 def _example(number: int) -> str:
