@@ -1,4 +1,4 @@
-"""docs/tutorial.md: its three commands, as they stand there, on a few hundred small JPEGs."""
+"""README and docs/tutorial.md: their three commands as they stand there, on small JPEGs."""
 
 import ast
 import json
@@ -47,12 +47,12 @@ class Flowers:
         return sorted(self.folder.glob("flowers/test/*/*.jpg"))
 
 
-def _commands() -> list[list[str]]:
-    """What the tutorial says to run here, in order."""
-    text = (ROOT / "docs/tutorial.md").read_text()
+def _commands(document: str) -> list[list[str]]:
+    """What a document says to run here, in order."""
+    text = (ROOT / document).read_text()
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    commands = [shlex.split(block.replace("\\\n", " ")) for block in blocks]
-    return [command for command in commands if command[0] == ".venv/bin/python"]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [shlex.split(line) for line in lines if line.startswith(".venv/bin/python")]
 
 
 def _device(request: pytest.FixtureRequest) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ def flowers(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     paths = [str(ROOT), str(PLUGIN), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     said = {}
-    for _, *arguments in _commands():
+    for _, *arguments in _commands("docs/tutorial.md"):
         module = arguments[1]
         where = device if "device=ssh" in arguments else ()
         plugin = ("--config-dir", str(PLUGIN)) if module == "nas.search" else ()
@@ -91,10 +91,10 @@ def flowers(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     return Flowers(folder, said)
 
 
-def _example(number: int) -> str:
-    """One of the examples of docs/inference.md: twenty lines, and nothing of ours."""
-    text = (ROOT / "docs/inference.md").read_text()
-    code: str = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[number]
+def _example(document: str) -> str:
+    """The first Python of a document: twenty lines, and nothing of ours."""
+    text = (ROOT / document).read_text()
+    code: str = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
     assert len(code.splitlines()) <= 20
     imported = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Import)]
     modules = {name.name for node in imported for name in node.names}
@@ -102,10 +102,10 @@ def _example(number: int) -> str:
     return code
 
 
-def _classify(flowers: Flowers, number: int, model: str) -> dict[str, str]:
+def _classify(flowers: Flowers, model: str, document: str = "README.md") -> dict[str, str]:
     """The class that the example prints for each test image, where chronas is not installed."""
     example = flowers.folder / "classify.py"
-    example.write_text(_example(number))
+    example.write_text(_example(document))
     done = subprocess.run(
         [sys.executable, example, flowers.export / model, *flowers.tested],
         capture_output=True, text=True, cwd=flowers.folder, env={"PATH": ""}, timeout=120,
@@ -124,6 +124,13 @@ def _export(flowers: Flowers, *options: str) -> subprocess.CompletedProcess[str]
     )  # fmt: skip
 
 
+def test_the_readme_gives_the_commands_of_the_tutorial() -> None:
+    shorter = [c for c in _commands("README.md") if "flowers" in " ".join(c)]
+    assert len(shorter) == 3
+    for ours, whole in zip(shorter, _commands("docs/tutorial.md"), strict=True):
+        assert set(ours) <= set(whole)
+
+
 def test_every_stage_has_a_page_and_a_verdict(flowers: Flowers) -> None:
     for run in ("flowers", "netadapt_flowers"):
         folder = flowers.folder / "runs" / run
@@ -133,7 +140,7 @@ def test_every_stage_has_a_page_and_a_verdict(flowers: Flowers) -> None:
 
 
 def test_the_int8_file_is_as_accurate_as_the_report_says(flowers: Flowers) -> None:
-    given = _classify(flowers, 0, "model-int8.onnx")
+    given = _classify(flowers, "model-int8.onnx")
     right = sum(Path(path).parent.name == name for path, name in given.items()) / len(given)
     record = json.loads((flowers.export / "export.json").read_text())["model-int8.onnx"]
     assert len(given) == 60
@@ -147,8 +154,8 @@ def test_with_preprocessing_in_the_graph_the_file_takes_bytes(flowers: Flowers) 
     options = ("--with-preprocessing", "precision=int8", "measure=false")
     done = _export(flowers, *options, *SMALL["nas.export"])
     assert done.returncode == 0, done.stderr
-    given = _classify(flowers, 1, "model-int8-with-preprocessing.onnx")
-    assert given == _classify(flowers, 0, "model-int8.onnx")
+    given = _classify(flowers, "model-int8-with-preprocessing.onnx", "docs/inference.md")
+    assert given == _classify(flowers, "model-int8.onnx")
 
 
 def test_a_part_that_the_network_has_not_is_refused(flowers: Flowers) -> None:
@@ -163,7 +170,7 @@ def test_the_example_prepares_images_as_preprocessing_says(
     size: tuple[int, int], crop: float, tmp_path: Path
 ) -> None:
     """Held to torch's own antialiased resize, written out, for images of any shape."""
-    code = _example(0)
+    code = _example("README.md")
     preprocessing = Preprocessing(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4), crop=crop)
     smooth = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     image = Image.fromarray(smooth).resize(size, Image.Resampling.BICUBIC)
