@@ -1,20 +1,17 @@
 """A supernet's file: its weights, how far their training is, and what it was made for."""
 
 import hashlib
-import io
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from latency.files import write_whole
 from nas.data import Split
 from nas.supernet.settings import SupernetSettings
+from nas.training.state_file import read_state, write_state
 from search_spaces.spaces import SearchSpace
 
 FORMAT = 2
@@ -56,15 +53,15 @@ def _digest(*parts: object) -> str:
 
 def save_checkpoint(path: Path, purpose: Purpose, checkpoint: Checkpoint) -> None:
     """Write the file under a temporary name and rename it."""
-    content = io.BytesIO()
-    plain = {
-        "format": FORMAT,
-        "purpose": dict(purpose),
-        "tensors": dict(checkpoint.tensors),
-        "training": checkpoint.training,
-    }
-    torch.save(plain, content)
-    write_whole(path, content.getvalue())
+    write_state(
+        path,
+        FORMAT,
+        {
+            "purpose": dict(purpose),
+            "tensors": dict(checkpoint.tensors),
+            "training": checkpoint.training,
+        },
+    )
 
 
 def load_checkpoint(path: Path, purpose: Purpose) -> Checkpoint | None:
@@ -73,19 +70,9 @@ def load_checkpoint(path: Path, purpose: Purpose) -> Checkpoint | None:
     Raises:
         ValueError: it is damaged, or its weights were made for something else.
     """
-    try:
-        plain = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
+    plain = read_state(path, FORMAT, holds="supernet", remedy="the supernet is trained anew")
+    if plain is None:
         return None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{path} is damaged and cannot be read ({' '.join(str(error).split())[:80]}); delete "
-            "it, and the supernet is trained anew"
-        ) from None
-    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} holds no supernet that this version can read; delete it, and one is trained"
-        )
     for name in {**plain["purpose"], **purpose}:
         theirs, ours = plain["purpose"].get(name), purpose.get(name)
         if theirs != ours:

@@ -1,8 +1,6 @@
 """A training's file: all that going on needs, and what it belongs to. Whole or absent."""
 
 import hashlib
-import io
-import pickle
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from latency.files import write_whole
 from nas.training.settings import TrainSettings
+from nas.training.state_file import read_state, write_state
 
 FORMAT = 1
 
@@ -126,9 +124,7 @@ def _digest(parts: Any) -> str:
 
 def save_checkpoint(path: Path, purpose: Purpose, state: Mapping[str, Any]) -> None:
     """Write the file under a temporary name and rename it; ``state`` is plain data and tensors."""
-    content = io.BytesIO()
-    torch.save({"format": FORMAT, "purpose": dict(purpose), "state": dict(state)}, content)
-    write_whole(path, content.getvalue())
+    write_state(path, FORMAT, {"purpose": dict(purpose), "state": dict(state)})
 
 
 def load_checkpoint(path: Path, purpose: Purpose) -> dict[str, Any] | None:
@@ -138,20 +134,9 @@ def load_checkpoint(path: Path, purpose: Purpose) -> dict[str, Any] | None:
         OtherTrainingError: it is of another training; the message says which setting differs.
         ValueError: it is damaged.
     """
-    try:
-        plain = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
+    plain = read_state(path, FORMAT, holds="training", remedy="training begins anew")
+    if plain is None:
         return None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{path} is damaged and cannot be read ({' '.join(str(error).split())[:80]}); delete "
-            "it, and training begins anew"
-        ) from None
-    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} holds no training that this version can read; delete it, and training begins "
-            "anew"
-        )
     theirs: Purpose = plain["purpose"]
     for name in {**theirs, **purpose}:
         if theirs.get(name) != purpose.get(name):
