@@ -1,29 +1,31 @@
-"""A training from end to end: weights, epochs, test, ONNX file, latency, summary."""
+"""A training from end to end: weights, epochs, test, ONNX file, latency, page, summary."""
 
-import platform
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from latency.console import Terminal
-from latency.table import Entry
 from nas.handover import LastStage
-from nas.report.summary import package_versions
+from nas.report.training_contents import training_report
+from nas.report.training_page import render_page
+from nas.report.training_summary import build_summary, summary_lines
 from nas.run_folder import Folder, RunFolder
 from nas.train_setup import TrainRun
 from nas.training.devices import Team, make_fabric
-from nas.training.full import CHECKPOINT, Keep
 from nas.training.released import read_weights
-from search_spaces import Architecture, count_costs
+from search_spaces import Architecture
 
+_PAGE = "report.html"
 MAY_CHANGE_ON_RESUME = frozenset(
     {
         "accelerator",
         "devices",
         "checkpoint_s",
         "tensorboard",
+        "target_latency",
+        "timed",
         "training.threads",
         "training.accelerator",
         "training.compile",
@@ -42,10 +44,12 @@ def run_training(run: TrainRun, terminal: Terminal, *, is_first: bool) -> dict[s
     if not is_first:
         _help(run, terminal)
         return {}
+    for note in run.data.notes:
+        terminal.line(f"data: {note}")
     folder = RunFolder(run.folder, run.config, MAY_CHANGE_ON_RESUME)
     try:
         summary: dict[str, Any] | None = folder.read_json("summary.json")
-        if summary is None:
+        if summary is None or not _answers(summary, run):
             try:
                 architecture, weights = _start(run, terminal)
                 stage = _stage(run, architecture, folder)
@@ -55,12 +59,24 @@ def run_training(run: TrainRun, terminal: Terminal, *, is_first: bool) -> dict[s
             summary = _finish(run, stage, architecture, weights, folder, terminal)
         else:
             terminal.line(f"{folder.path} is finished; for another run give another name=…")
+            if not (folder.path / _PAGE).exists():
+                trained = Architecture.from_yaml(folder.path / "best.yaml")
+                _write_page(run, trained, summary, folder, terminal)
         terminal.line()
         for line in summary_lines(summary, str(folder.path)):
             terminal.line(line)
         return summary
     finally:
         folder.close()
+
+
+def _answers(summary: Mapping[str, Any], run: TrainRun) -> bool:
+    """Whether a finished run says what is asked now; otherwise it is judged, or timed, again."""
+    if "verdict" not in summary:
+        return False  # it is of a version that had neither verdicts nor pages
+    latency = summary["latency"]
+    is_timed = latency["measured_ms"] is not None
+    return latency["target_ms"] == run.target_ms and (is_timed or not run.timed)
 
 
 def _help(run: TrainRun, terminal: Terminal) -> None:
@@ -102,100 +118,28 @@ def _finish(
     folder: RunFolder,
     terminal: Terminal,
 ) -> dict[str, Any]:
-    """Train, test, export, measure; returns the summary."""
+    """Train, test, export, measure, report; returns the summary."""
+    if run.target_ms is not None:
+        terminal.line(f"target {run.target_ms:g} ms")
     made = stage.make(architecture, weights, folder, terminal, title=architecture.name)
-    measured = None
+    measured, described = None, None
     if run.timed:
         with terminal.progress("measuring best.onnx"):
             measured, _ = stage.measure_file(architecture, folder, None)
-    summary = build_summary(run, architecture, made, measured)
+            described = run.device.describe()
+    summary = build_summary(run, architecture, made, measured, described)
+    _write_page(run, architecture, summary, folder, terminal)
     folder.write_json("summary.json", summary)
     return summary
 
 
-def build_summary(
-    run: TrainRun, architecture: Architecture, made: Mapping[str, Any], measured: Entry | None
-) -> dict[str, Any]:
-    """What ``summary.json`` holds.
-
-    Args:
-        run: what was asked for.
-        architecture: what was trained.
-        made: what ``LastStage.make`` found.
-        measured: the latency of ``best.onnx``, where it was measured.
-    """
-    costs, data, training = count_costs(architecture), run.data, run.training
-    return {
-        "name": run.name,
-        "network": {
-            "name": architecture.name,
-            "madds": costs.madds,
-            "params": costs.params,
-            "peak_activation_bytes": costs.peak_activation_bytes,
-            "weights": None if run.weights is None else str(run.weights),
-            "logit_difference": made["logit_difference"],
-        },
-        "accuracy": {
-            "validation": made["validation_accuracy"],
-            "test": made["test_accuracy"],
-            "tests": made["tests"],
-        },
-        "latency": None
-        if measured is None
-        else {
-            "measured_ms": measured.median_ms,
-            "undisturbed_ms": measured.latency_ms,
-            "interval": measured.interval,
-            "runs": measured.runs,
-        },
-        "data": {
-            "name": data.name,
-            "classes": list(data.class_names),
-            "train_images": len(data.train),
-            "validation_images": len(data.validation),
-            "test_images": len(data.test),
-            "preprocessing": data.preprocessing.as_dict(),
-            "resolution": architecture.resolution,
-        },
-        "training": {
-            **asdict(training.settings),
-            "seed": training.seed,
-            "keep": training.keep.value,
-            "epoch": made["epoch"],
-        },
-        "environment": {
-            "device": run.device.name,
-            "threads": run.measure.threads,
-            "batch": run.measure.batch,
-            "python": platform.python_version(),
-            "versions": package_versions(),
-        },
-        "command": run.command,
-    }
-
-
-def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
-    """The summary as a person reads it in a terminal."""
-    network, accuracy, latency = summary["network"], summary["accuracy"], summary["latency"]
-    data, training = summary["data"], summary["training"]
-    size = f"{data['resolution']}×{data['resolution']}"
-    best = "the best" if training["keep"] == Keep.BEST else "the last"
-    average = "" if training["ema_decay"] is None else ", averaged weights"
-    times = accuracy["tests"]
-    looked = "once" if times == 1 else f"looked at {times} times in this run"
-    lines = [
-        summary["name"],
-        f"  network    {network['name']}: {network['madds'] / 1e6:.1f} M MAdds, "
-        f"{network['params'] / 1e6:.2f} M parameters",
-        f"  accuracy   validation {accuracy['validation']:.1%} after epoch {training['epoch']} of "
-        f"{training['epochs']}, {best}{average}",
-        f"             test {accuracy['test']:.1%} ({looked}, {data['test_images']} images of "
-        f"{data['name']} at {size})",
-    ]
-    if latency is not None:
-        lines.append(
-            f"  latency    {latency['measured_ms']:.2f} ms (best.onnx end to end on "
-            f"{summary['environment']['device']}, median of {latency['runs']} runs)"
-        )
-    files = f"best.onnx, best.pt, best.yaml, summary.json, log.csv, {CHECKPOINT}"
-    return [*lines, f"  files      {folder}/: {files}"]
+def _write_page(
+    run: TrainRun,
+    architecture: Architecture,
+    summary: Mapping[str, Any],
+    folder: RunFolder,
+    terminal: Terminal,
+) -> None:
+    with terminal.progress("drawing the report"):
+        report = training_report(run, architecture, summary, folder.path)
+        folder.write(_PAGE, render_page(report))

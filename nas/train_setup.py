@@ -12,6 +12,7 @@ from latency.devices import Device
 from latency.plan import MeasureSettings
 from nas.checks import check_range
 from nas.data import ImageData
+from nas.run_folder import Folder
 from nas.settings import for_networks
 from nas.setup import build, check_run_name
 from nas.training import TrainSettings
@@ -19,10 +20,11 @@ from nas.training.devices import accelerator_of
 from nas.training.full import FullTraining, Keep
 from nas.training.released import WeightsSource
 from nas.training.settings import Accelerator
+from nas.units import parse_latency_ms
 from search_spaces import Architecture, load_seed, seed_names
 
 _SEED_RESOLUTION = 224
-_BEST = "best.yaml"
+_BEST, _SUMMARY = "best.yaml", "summary.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class TrainRun:
         training: how, without the processes that train together, which are started later.
         devices: how many those are.
         timed: whether ``best.onnx`` is measured on ``device``.
+        target_ms: what it must meet there, where something was asked for.
         config: what the run folder keeps.
     """
 
@@ -46,6 +49,7 @@ class TrainRun:
     devices: int
     device: Device
     timed: bool
+    target_ms: float | None
     measure: MeasureSettings
     folder: Path
     config: dict[str, Any]
@@ -64,13 +68,7 @@ def build_training(config: DictConfig, *, command: str) -> TrainRun:
         raise ValueError(" ".join(str(error).split())) from None
     _check_start(plain)
     check_run_name("name", name := str(plain["name"]))
-    check_range("seed", plain["seed"], 0, 2**31, whole=True)
-    check_range("checkpoint_s", plain["checkpoint_s"], 0, 1e6)
-    if plain["resolution"] is not None:
-        check_range("resolution", plain["resolution"], 16, 4096, whole=True)
-    for field in ("tensorboard", "timed"):
-        if not isinstance(plain[field], bool):
-            raise ValueError(f"{field} must be true or false, but got {plain[field]!r:.80}")
+    _check_plain(plain)
     settings = _settings(config, plain)
     devices = _devices(plain["devices"], settings)
     device: Device = build("device", config.device)
@@ -92,6 +90,7 @@ def build_training(config: DictConfig, *, command: str) -> TrainRun:
         devices=devices,
         device=device,
         timed=plain["timed"],
+        target_ms=_target_ms(plain),
         measure=for_networks(build("measure", config.measure)),
         folder=Path(str(plain["runs"])) / name,
         config=plain,
@@ -106,6 +105,31 @@ def _check_start(plain: dict[str, Any]) -> None:
             "give arch=… (a seed such as mobilenet_v3_small, a file.yaml, or the folder of a run), "
             f"or from=runs/NAME for its network and its weights; {both}"
         )
+
+
+def _check_plain(plain: dict[str, Any]) -> None:
+    check_range("seed", plain["seed"], 0, 2**31, whole=True)
+    check_range("checkpoint_s", plain["checkpoint_s"], 0, 1e6)
+    if plain["resolution"] is not None:
+        check_range("resolution", plain["resolution"], 16, 4096, whole=True)
+    for field in ("tensorboard", "timed"):
+        if not isinstance(plain[field], bool):
+            raise ValueError(f"{field} must be true or false, but got {plain[field]!r:.80}")
+
+
+def _target_ms(plain: dict[str, Any]) -> float | None:
+    """What is asked for, or else what the run that ``from`` names had to meet."""
+    if plain["target_latency"] is not None:
+        return parse_latency_ms(plain["target_latency"])
+    if plain["from"] is None:
+        return None
+    folder = Folder(Path(str(plain["from"])))
+    summary = folder.read_json(_SUMMARY)
+    latency = summary.get("latency") if isinstance(summary, dict) else None
+    target_ms = latency.get("target_ms") if isinstance(latency, dict) else None
+    if target_ms is not None:
+        check_range(f"latency.target_ms of {folder.path / _SUMMARY}", target_ms, 1e-6, 1e9)
+    return target_ms
 
 
 def _settings(config: DictConfig, plain: dict[str, Any]) -> TrainSettings:

@@ -80,7 +80,6 @@ def render_page(report: SearchReport) -> bytes:
     page = _TEMPLATES.get_template("report.html.j2").render(
         run=report.summary,
         report=report,
-        network=report.network,
         explorer=explorer,
         figures=len(FIGURES),
         grid=choice_grid(explorer.names[len(FIGURES) :]),

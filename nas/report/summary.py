@@ -122,21 +122,29 @@ def processor_name(device: Mapping[str, Any]) -> str:
 
 
 def environment_rows(
-    environment: Mapping[str, Any], device: Mapping[str, Any]
+    environment: Mapping[str, Any], device: Mapping[str, Any] | None
 ) -> list[tuple[str, str]]:
     """Device, runtime, settings of the measurement and versions, for people.
 
     Args:
-        environment: of a summary; ``device``: of a table's header. They may say anything.
+        environment: of a summary; ``device``: of a table's header, ``None`` where nothing was
+            measured. They may say anything.
     """
+    rows = [] if device is None else _measurement_rows(environment, device)
+    rows.append(("Python", printable(environment["python"])))
+    rows += [(name, printable(text)) for name, text in environment["versions"].items()]
+    return [(name, text) for name, text in rows if text]
+
+
+def _measurement_rows(
+    environment: Mapping[str, Any], device: Mapping[str, Any]
+) -> list[tuple[str, str]]:
     rows = [("processor", processor_name(device))]
     rows += [(name, printable(value)) for name, value in device.items() if value is not None]
     runtime = [environment.get(name) for name in ("runtime", "runtime_version", "provider")]
     rows.append(("runtime", " ".join(printable(part) for part in runtime if part is not None)))
     rows += [(name, printable(environment[name])) for name in ("precision", "threads", "batch")]
-    rows.append(("Python", printable(environment["python"])))
-    rows += [(name, printable(text)) for name, text in environment["versions"].items()]
-    return [(name, text) for name, text in rows if text]
+    return rows
 
 
 def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:

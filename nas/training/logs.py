@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -34,11 +35,7 @@ class CsvLog:
     def begin(self, step: int) -> None:
         rows = [list(COLUMNS)]
         if self._path.exists():
-            with self._path.open(newline="") as file:
-                kept = list(csv.reader(file))[1:]
-            # A process that was killed may have left the beginning of a row.
-            whole = [row for row in kept if len(row) == len(COLUMNS) and row[0].isdecimal()]
-            rows += [row for row in whole if int(row[0]) <= step]
+            rows += [row for row in _whole_rows(self._path) if int(row[0]) <= step]
         write_whole(self._path, _as_csv(rows).encode())
 
     def write(self, report: Report, accuracy: float | None) -> None:
@@ -55,6 +52,56 @@ class CsvLog:
 
     def close(self) -> None:
         """Nothing is open between two rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRow:
+    """A row of ``log.csv``.
+
+    Attributes:
+        loss: the mean since the row before.
+        accuracy: on the validation part in 0..1, where it was looked at.
+    """
+
+    step: int
+    epoch: int
+    loss: float
+    learning_rate: float
+    images_per_s: float
+    accuracy: float | None
+
+
+def read_log(path: Path) -> list[LogRow]:
+    """The rows of a ``log.csv``; none where there is no such file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        return [_log_row(row) for row in _whole_rows(path)] if path.exists() else []
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); delete it, and all but its curves is drawn"
+        ) from None
+
+
+def _log_row(row: list[str]) -> LogRow:
+    step, epoch, loss, learning_rate, images_per_s, accuracy = row
+    return LogRow(
+        step=int(step),
+        epoch=int(epoch),
+        loss=float(loss),
+        learning_rate=float(learning_rate),
+        images_per_s=float(images_per_s),
+        accuracy=float(accuracy) if accuracy else None,
+    )
+
+
+def _whole_rows(path: Path) -> list[list[str]]:
+    with path.open(newline="") as file:
+        kept = list(csv.reader(file))[1:]
+    # A process that was killed may have left the beginning of a row.
+    return [row for row in kept if len(row) == len(COLUMNS) and row[0].isdecimal()]
 
 
 def _as_csv(rows: list[list[str]]) -> str:

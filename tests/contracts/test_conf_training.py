@@ -1,5 +1,6 @@
 """``conf/train.yaml`` and the presets of ``conf/training`` build what their sources say."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def test_a_training_by_itself() -> None:
     assert run.name == "train_mobilenet_v3_small"
     assert run.folder == Path("runs/train_mobilenet_v3_small")
     assert run.architecture == load_seed("mobilenet_v3_small").with_num_classes(10)
-    assert (run.weights, run.devices, run.timed) == (None, 1, True)
+    assert (run.weights, run.devices, run.timed, run.target_ms) == (None, 1, True, None)
     assert (run.training.keep, run.training.validates) == (Keep.BEST, True)
     assert (run.training.seed, run.training.tensorboard) == (0, False)
 
@@ -149,6 +150,37 @@ def test_a_runs_network_with_its_weights_or_without(finished: Path) -> None:
         assert (run.architecture, run.weights) == (network, None)
     other = _build(f"from={finished}", "weights=other.pt").weights
     assert other == WeightsSource(path=Path("other.pt"))
+
+
+@pytest.mark.parametrize(
+    ("summary", "target_ms"),
+    [
+        ({"latency": {"target_ms": 15.0}}, 15.0),
+        ({"latency": {"target_ms": None}}, None),
+        ({"latency": None}, None),
+        (None, None),
+    ],
+)
+def test_the_target_is_that_of_the_run_before(
+    finished: Path, summary: object, target_ms: float | None
+) -> None:
+    if summary is not None:
+        (finished / "summary.json").write_text(json.dumps(summary))
+    assert _build(f"from={finished}").target_ms == target_ms
+    assert _build(f"from={finished}", "target_latency=800us").target_ms == 0.8
+    assert _build(f"arch={finished}").target_ms is None  # its network alone
+
+
+def test_a_target_that_is_none_is_refused(finished: Path) -> None:
+    (finished / "summary.json").write_text('{"latency": {"target_ms": "15ms"}}')
+    with pytest.raises(
+        ValueError, match=r"^latency\.target_ms of .*summary\.json must be a number"
+    ):
+        _build(f"from={finished}")
+    with pytest.raises(ValueError, match=r"^target_latency=15 has no unit"):
+        _build("target_latency=15")
+    with pytest.raises(ValueError, match=r"^target_latency must be a number above 0 with a unit"):
+        _build("target_latency=80%")
 
 
 @pytest.mark.parametrize(

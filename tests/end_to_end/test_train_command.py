@@ -19,6 +19,7 @@ import torch
 from nas.training.weights import load_weights, save_weights
 from search_spaces import Architecture, build_model
 from search_spaces.blocks import Activation, ClassifierHead, ConvNormAct, InvertedResidual, Skip
+from tests.pages import Page
 
 Run = Callable[[list[str]], subprocess.CompletedProcess[str]]
 
@@ -67,10 +68,14 @@ def _rows(run: Path) -> list[dict[str, str]]:
 def test_a_network_is_trained_tested_exported_and_measured(
     tmp_path: Path, train_command: Callable[..., list[str]], run_command: Run
 ) -> None:
-    done = run_command(train_command("timed=true", "training.learning_rate=0.2"))
+    timed = ("timed=true", "+target_latency=1s", "training.learning_rate=0.2")
+    done = run_command(train_command(*timed))
     assert done.returncode == 0, (done.stdout, done.stderr)
     run = tmp_path / "runs" / "run"
     summary = json.loads((run / "summary.json").read_text())
+    assert (summary["latency"]["target_ms"], summary["verdict"]) == (1000, "met")
+    assert "target 1000.00 ms, measured " in done.stdout
+    Page((run / "report.html").read_bytes()).check_loads_nothing()
     assert f"test {summary['accuracy']['test']:.1%} (once, 360 images of digits" in done.stdout
     assert summary["latency"]["measured_ms"] > 0
     assert summary["accuracy"]["test"] > 0.3  # of ten classes
@@ -89,11 +94,11 @@ def test_a_network_is_trained_tested_exported_and_measured(
     (logits,) = session.run(None, {session.get_inputs()[0].name: images})
     np.testing.assert_allclose(logits, expected, atol=1e-4)
 
-    again = run_command(train_command("timed=true", "training.learning_rate=0.2"))
+    again = run_command(train_command(*timed))
     assert again.returncode == 0
     assert "is finished; for another run give another name" in again.stdout
 
-    other = run_command(train_command("timed=true", "training.learning_rate=0.1"))
+    other = run_command(train_command(*timed[:2], "training.learning_rate=0.1"))
     assert other.returncode == 2
     assert "training.learning_rate=0.2, but now it is 0.1" in other.stderr
 
@@ -102,6 +107,7 @@ def test_a_network_is_trained_tested_exported_and_measured(
     assert begun.returncode == 0, (begun.stdout, begun.stderr)
     found = json.loads((tmp_path / "runs" / "more" / "summary.json").read_text())
     assert found["network"]["weights"] == str(run / "best.pt")
+    assert (found["latency"]["target_ms"], found["verdict"]) == (1000, None)  # timed=false
     assert found["accuracy"]["test"] > 0.3  # it goes on with the weights that were found
 
 

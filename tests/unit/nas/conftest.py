@@ -1,13 +1,17 @@
-"""Searches of the small space whose accuracies follow from kernels."""
+"""Searches of the small space whose accuracies follow from kernels; trainings of its networks."""
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import torch
 
+from latency.plan import MeasureSettings
 from latency.table import LatencyTable
+from nas.data import ImageData, MemorySplit, Preprocessing, Split
 from nas.drivers import Driver
 from nas.evaluators import Evaluation, Monitor
 from nas.executors import Executor, ThreadExecutor
@@ -15,6 +19,9 @@ from nas.loop import SearchLoop
 from nas.problem import Problem
 from nas.reward import PowerReward
 from nas.study import Candidate, open_study
+from nas.train_setup import TrainRun
+from nas.training import TrainSettings
+from nas.training.full import FullTraining, Keep
 from nas.training.meter import DivergenceError
 from search_spaces import Architecture
 from search_spaces.blocks import InvertedResidual
@@ -141,3 +148,50 @@ class _Give:
 @pytest.fixture
 def kernel_evaluator() -> type[KernelEvaluator]:
     return KernelEvaluator
+
+
+@pytest.fixture
+def make_train_run(
+    small_space: SearchSpace, make_device: Callable[..., Any], tmp_path: Path
+) -> Callable[..., TrainRun]:
+    """``make_train_run(target_ms=2.0, **attributes)``: of the small space's base network.
+
+    The device takes 2 ms for a whole network, undisturbed, and 2.04 ms in the median.
+    """
+
+    def make(**attributes: Any) -> TrainRun:
+        settings = TrainSettings(epochs=3, learning_rate=0.1)
+        given: dict[str, Any] = {
+            "name": "trained",
+            "architecture": small_space.build(small_space.base_choices, name="small"),
+            "weights": None,
+            "data": _ten_classes(),
+            "training": FullTraining(settings=settings, keep=Keep.BEST, validates=True, seed=3),
+            "devices": 1,
+            "device": make_device(lambda entry: 2.0),
+            "timed": True,
+            "target_ms": None,
+            "measure": MeasureSettings(threads=2),
+            "folder": tmp_path / "runs" / "trained",
+            "config": {"name": "trained"},
+            "command": "python -m nas.train arch=small.yaml",
+        }
+        return TrainRun(**(given | attributes))
+
+    return make
+
+
+def _ten_classes() -> ImageData:
+    def split(number: int) -> Split:
+        labels = torch.arange(number) % 10
+        return MemorySplit(images=torch.rand(number, 3, 16, 16), labels=labels)
+
+    return ImageData(
+        name="digits",
+        train=split(40),
+        validation=split(20),
+        test=split(10),
+        class_names=tuple("0123456789"),
+        preprocessing=Preprocessing(mean=(0.25,) * 3, std=(0.5,) * 3),
+        notes=("1 of 71 images cannot be read and is skipped: <a>.png",),
+    )

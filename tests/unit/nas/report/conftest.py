@@ -1,4 +1,4 @@
-"""A finished search whose figures were written by hand."""
+"""A finished search and a finished training whose figures were written by hand."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,18 +16,23 @@ from nas.data import ImageData, MemorySplit, Preprocessing, Split
 from nas.handover import Handover
 from nas.report.contents import SearchReport, search_report
 from nas.report.summary import build_summary
+from nas.report.training_contents import TrainingReport, training_report
+from nas.report.training_summary import build_summary as build_training_summary
 from nas.report.trials import trial_table
 from nas.reward import PowerReward
 from nas.settings import SearchSettings
 from nas.setup import Search
 from nas.study import Candidate
+from nas.train_setup import TrainRun
 from nas.training import TrainSettings
+from nas.training.logs import COLUMNS
 from nas.winner import Finalist
 from search_spaces import count_costs
 from search_spaces.spaces import SearchSpace
 
 MakeSummary = Callable[..., dict[str, Any]]
 MakeReport = Callable[..., SearchReport]
+MakeTrainRun = Callable[..., TrainRun]
 
 SETTINGS = SearchSettings(
     name="small_10ms",
@@ -141,6 +146,49 @@ def make_report(
         summary["search"]["winner"] = winner.number
         summary["latency"]["finalists"][0]["trial"] = winner.number
         return search_report(search, summary, table, finalist, taken, trial_table(taken))
+
+    return make
+
+
+LOG = """\
+1,1,2.5,0.05,100,
+2,1,2,0.1,200,0.25
+4,2,1.5,0.05,200,0.75
+6,3,1,0,300,0.5
+"""
+
+
+@pytest.fixture
+def make_training_summary(make_train_run: MakeTrainRun) -> MakeSummary:
+    """``make_training_summary(measured_ms=9.8, target_ms=10.0, timed=True)``."""
+
+    def make(measured_ms: float = 9.8, **attributes: Any) -> dict[str, Any]:
+        run = make_train_run(**attributes)
+        made = {
+            "validation_accuracy": 0.75, "test_accuracy": 0.7, "tests": 1, "logit_difference": 2e-6,
+            "epoch": 2,
+        }  # fmt: skip
+        entry = Entry(
+            key="best.onnx", latency_ms=measured_ms - 0.2, median_ms=measured_ms, interval=0.012,
+            rounds=40, runs=480, drift=1.0, reference_ms=1.0,
+        )  # fmt: skip
+        clock = (entry, run.device.describe()) if run.timed else (None, None)
+        return build_training_summary(run, run.architecture, made, *clock)
+
+    return make
+
+
+@pytest.fixture
+def make_training(
+    make_train_run: MakeTrainRun, make_training_summary: MakeSummary, tmp_path: Path
+) -> Callable[..., TrainingReport]:
+    """``make_training(target_ms=10.0, measured_ms=9.8)``: three epochs, the second of them kept."""
+
+    def make(log: str = LOG, measured_ms: float = 9.8, **attributes: Any) -> TrainingReport:
+        run = make_train_run(**attributes)
+        (tmp_path / "log.csv").write_text(",".join(COLUMNS) + "\n" + log)
+        summary = make_training_summary(measured_ms, **attributes)
+        return training_report(run, run.architecture, summary, tmp_path)
 
     return make
 

@@ -1,4 +1,4 @@
-"""The pages of searches and of comparisons in a real browser."""
+"""The pages of searches and of trainings in a real browser."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +7,14 @@ import pytest
 
 from nas.report.contents import SearchReport
 from nas.report.page import render_page
+from nas.report.training_contents import TrainingReport
+from nas.report.training_page import render_page as render_training
 from tests.chromium import Chromium, Scheme
 from tests.page_checks import PHONE, VIEWS, check_in_browser, check_marks_are_shown, violations
 from tests.pages import Page
 
 MakeReport = Callable[..., SearchReport]
+MakeTraining = Callable[..., TrainingReport]
 
 
 @pytest.fixture
@@ -21,11 +24,23 @@ def file(make_report: MakeReport, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def training(make_training: MakeTraining, tmp_path: Path) -> Path:
+    path = tmp_path / "training.html"
+    path.write_bytes(render_training(make_training(target_ms=10.0)))
+    return path
+
+
+@pytest.mark.parametrize("page", ["file", "training"])
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)
 def test_the_page_is_accessible_and_fits(
-    chromium: Chromium, file: Path, width: int, scheme: Scheme
+    chromium: Chromium, page: str, width: int, scheme: Scheme, request: pytest.FixtureRequest
 ) -> None:
-    check_in_browser(chromium, file, width, scheme)
+    check_in_browser(chromium, request.getfixturevalue(page), width, scheme)
+
+
+def test_each_mark_shows_its_epoch(chromium: Chromium, training: Path) -> None:
+    check_marks_are_shown(chromium, training, Page(training.read_bytes()).data("epochs"))
 
 
 def test_each_mark_shows_its_network(chromium: Chromium, file: Path) -> None:

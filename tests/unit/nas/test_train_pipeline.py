@@ -1,0 +1,65 @@
+"""A training from its start to its page, on a device without a clock."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from latency.console import Terminal
+from nas.train_pipeline import run_training
+from nas.train_setup import TrainRun
+from tests.pages import Page
+
+
+def test_a_run_has_a_page_a_summary_and_a_verdict_and_the_page_can_be_drawn_again(
+    make_train_run: Callable[..., TrainRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_train_run(target_ms=2.0)
+    summary = run_training(run, Terminal(), is_first=True)
+    said = capsys.readouterr().out
+    # The median of the device is 2 % more than its 2 ms.
+    assert summary["verdict"] == "missed"
+    assert "target 2.00 ms, measured 2.04 ms: MISSED" in said
+    assert "data: 1 of 71 images cannot be read and is skipped: <a>.png" in said
+    page = run.folder / "report.html"
+    drawn = page.read_bytes()
+    Page(drawn).check_loads_nothing()
+    assert len(Page(drawn).data("epochs")) == 3
+    assert json.loads((run.folder / "summary.json").read_text()) == summary
+
+    made = page.stat().st_mtime_ns
+    run_training(run, Terminal(), is_first=True)
+    assert page.stat().st_mtime_ns == made
+
+    # Another target is no other training.
+    weights = run.folder / "best.pt"
+    trained = weights.stat().st_mtime_ns
+    other = run_training(replace(run, target_ms=2.1), Terminal(), is_first=True)
+    assert (other["verdict"], other["accuracy"]) == ("met", summary["accuracy"])
+    assert "✓ met" in Page(page.read_bytes()).text
+    assert weights.stat().st_mtime_ns == trained
+    assert run_training(run, Terminal(), is_first=True) == summary
+    assert page.read_bytes() == drawn
+
+    page.unlink()
+    again: dict[str, Any] = run_training(run, Terminal(), is_first=True)
+    assert again == summary
+    assert page.read_bytes() == drawn
+
+
+def test_without_a_clock_the_device_is_not_asked(
+    make_train_run: Callable[..., TrainRun], make_device: Callable[..., Any]
+) -> None:
+    device = make_device()
+    device.describe = None  # type: ignore[method-assign]
+    summary = run_training(
+        make_train_run(target_ms=2.0, timed=False, device=device),
+        Terminal(quiet=True),
+        is_first=True,
+    )
+    assert (summary["verdict"], summary["latency"]["target_ms"]) == (None, 2.0)
+    assert device.asked == []
+    timed = run_training(make_train_run(target_ms=2.0), Terminal(quiet=True), is_first=True)
+    assert (timed["verdict"], timed["accuracy"]) == ("missed", summary["accuracy"])
