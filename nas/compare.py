@@ -16,10 +16,10 @@ from latency.files import write_whole
 from latency.options import make_parser, run_command
 from nas.report.comparison import ComparedRun, differences, read_runs
 from nas.report.comparison_page import render_comparison
-from nas.report.text import millions, percent
+from nas.report.text import NONE, millions, percent
 
 DESCRIPTION = """\
-Put finished runs beside each other: searches and NetAdapt runs, by their folders.
+Put finished runs beside each other: searches, NetAdapt runs and trainings, by their folders.
 
     python -m nas.compare runs/mobilenet_v3_15ms runs/netadapt_mobilenet_v3_15ms
     python -m nas.compare runs/* --out comparison.html
@@ -68,8 +68,8 @@ def _table(runs: Sequence[ComparedRun]) -> Table:
         latencies = (run.target_ms, run.predicted_ms, run.measured_ms)
         table.add_row(
             Text(run.label),
-            *(f"{each:.3f}" for each in latencies),
-            run.verdict,
+            *(NONE if each is None else f"{each:.3f}" for each in latencies),
+            run.verdict or NONE,
             percent(run.validation_accuracy),
             percent(run.test_accuracy),
             millions(run.madds),

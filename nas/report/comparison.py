@@ -1,4 +1,4 @@
-"""Finished runs beside each other, read from their summaries: searches and NetAdapt runs alike."""
+"""Finished runs beside each other, read from their summaries: of searches, NetAdapt, trainings."""
 
 import json
 import math
@@ -23,8 +23,9 @@ class ComparedRun:
 
     Attributes:
         label: what it is called in the comparison; no two runs share one.
-        kind: ``search`` or ``NetAdapt``.
-        verdict: ``met`` or ``missed``.
+        kind: ``search``, ``NetAdapt`` or ``training``.
+        verdict: ``met`` or ``missed``; ``None`` of a training without a target, or not measured.
+        target_ms, predicted_ms, measured_ms: a training may have none of them.
         test_accuracy, validation_accuracy: of the file that was handed over, in 0..1.
         resolution: of the image, in pixels.
         conditions: what must be equal for figures to be comparable, by name.
@@ -33,10 +34,10 @@ class ComparedRun:
     label: str
     folder: Path
     kind: str
-    verdict: str
-    target_ms: float
-    predicted_ms: float
-    measured_ms: float
+    verdict: str | None
+    target_ms: float | None
+    predicted_ms: float | None
+    measured_ms: float | None
     validation_accuracy: float
     test_accuracy: float
     madds: int
@@ -142,6 +143,14 @@ class _Summary:
             raise self._refuse(name, "a number, 0 or more", value)
         return value
 
+    def latencies(self, *, may_lack: bool) -> dict[str, float | None]:
+        names = ("target_ms", "predicted_ms", "measured_ms")
+        paths = {name: f"latency.{name}" for name in names}
+        return {
+            name: None if may_lack and self.get(path) is None else self.number(path)
+            for name, path in paths.items()
+        }
+
     def text(self, name: str, *allowed: str) -> str:
         value = self.get(name)
         if not isinstance(value, str) or (allowed and value not in allowed):
@@ -159,28 +168,28 @@ def _is_figure(value: float) -> bool:
 
 
 def _run(folder: Path, summary: _Summary) -> ComparedRun:
-    is_search = summary.get("search") is not None
-    network = "network" if is_search else "network.best"
+    own = ("search", "training")  # sections that no other kind of run has
+    kind = next((name for name in own if summary.get(name) is not None), "NetAdapt")
+    is_training, is_shaved = kind == "training", kind == "NetAdapt"
+    has_none = is_training and summary.get("verdict") is None
+    network = "network.best" if is_shaved else "network"
     return ComparedRun(
         label=summary.text("name"),
         folder=folder,
-        kind="search" if is_search else "NetAdapt",
-        verdict=summary.text("verdict", "met", "missed"),
-        target_ms=summary.number("latency.target_ms"),
-        predicted_ms=summary.number("latency.predicted_ms"),
-        measured_ms=summary.number("latency.measured_ms"),
+        kind=kind,
+        verdict=None if has_none else summary.text("verdict", "met", "missed"),
+        **summary.latencies(may_lack=is_training),
         validation_accuracy=summary.number("accuracy.validation"),
         test_accuracy=summary.number("accuracy.test"),
         madds=int(summary.number(f"{network}.madds")),
         params=int(summary.number(f"{network}.params")),
-        resolution=int(summary.number("data.resolution" if is_search else "resolution")),
-        conditions=_conditions(summary, is_search=is_search),
+        resolution=int(summary.number("resolution" if is_shaved else "data.resolution")),
+        conditions=_conditions(summary, "device" if is_shaved else "environment"),
     )
 
 
-def _conditions(summary: _Summary, *, is_search: bool) -> dict[str, str]:
-    """A search has its runtime beside the device, a NetAdapt run around it."""
-    place = "environment" if is_search else "device"
+def _conditions(summary: _Summary, place: str) -> dict[str, str]:
+    """``place`` is where device and runtime stand."""
     device = summary.get(f"{place}.device")
     version = summary.get(f"{place}.runtime_version")
     values = {
@@ -201,12 +210,16 @@ def _conditions(summary: _Summary, *, is_search: bool) -> dict[str, str]:
 
 
 def differences(runs: Sequence[ComparedRun]) -> list[Difference]:
-    """Every condition in which the runs differ."""
+    """Every condition in which the runs differ; those of latencies, where these were measured."""
     found = []
-    for names, about in ((LATENCY_CONDITIONS, "latencies"), (ACCURACY_CONDITIONS, "accuracies")):
+    timed = [run for run in runs if run.measured_ms is not None]
+    for names, about, compared in (
+        (LATENCY_CONDITIONS, "latencies", timed),
+        (ACCURACY_CONDITIONS, "accuracies", runs),
+    ):
         for name in names:
             by_value: dict[str, tuple[str, ...]] = {}
-            for run in runs:
+            for run in compared:
                 value = run.conditions[name]
                 by_value[value] = (*by_value.get(value, ()), run.label)
             if len(by_value) > 1:

@@ -1,4 +1,4 @@
-"""Runs beside each other: what is read of both kinds, what differs, and what is refused."""
+"""Runs beside each other: what is read of all kinds, what differs, and what is refused."""
 
 import json
 from collections.abc import Callable
@@ -83,6 +83,58 @@ def test_both_kinds_of_runs_are_read(folders: list[Path]) -> None:
     assert (shaved.kind, shaved.verdict, shaved.resolution) == ("NetAdapt", "missed", 64)
     assert (shaved.madds, shaved.params) == (5_000_000, 1_500)
     assert differences([search, shaved]) == []
+
+
+def test_a_training_may_lack_latencies(
+    folders: list[Path],
+    make_training_summary: MakeSummary,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {
+        "judged": {"target_ms": 9.0, "measured_ms": 9.1},
+        "timed": {"measured_ms": 9.0},
+        "untimed": {"timed": False, "target_ms": 9.0},
+    }
+    trained = [
+        write(tmp_path / name, make_training_summary(name=name, **given))
+        for name, given in places.items()
+    ]
+    judged, timed, untimed = read_runs(trained)
+    assert (judged.kind, judged.verdict, judged.predicted_ms) == ("training", "missed", None)
+    assert (timed.target_ms, timed.measured_ms, timed.verdict) == (None, 9.0, None)
+    assert (untimed.target_ms, untimed.measured_ms, untimed.verdict) == (9.0, None, None)
+    assert (judged.resolution, judged.test_accuracy) == (16, 0.7)
+    assert judged.conditions["processor"] == "a <fast> CPU"
+    # Nothing was measured in the last one, so no latency of it differs in its conditions.
+    assert differences([judged, timed, untimed]) == []
+
+    out = tmp_path / "c.html"
+    assert main([*map(str, (folders[0], *trained)), "--out", str(out)]) == 0
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert next(row for row in printed if "untimed" in row)[:5] == [
+        "untimed",
+        "9.000",
+        "–",
+        "–",
+        "–",
+    ]
+    page = Page(out.read_bytes())
+    page.check_loads_nothing()
+    assert page.table_with("verdict")[3][1:7] == ["timed", "training", "–", "–", "9.000", "–"]
+    assert "1 of 2 met their targets. 2 had no target, or were not measured." in page.text
+    marks = [value for name, value in page.attributes if name == "data-row"]
+    assert marks == ["0", "1", "2"]
+    assert page.data("runs-data")[3][0] == "4: untimed"
+
+    bare = [
+        write(each, changed(make_training_summary(timed=False), "name", each.name))
+        for each in trained
+    ]
+    assert main([*map(str, bare), "--out", str(out)]) == 0
+    page = Page(out.read_bytes())
+    assert "Accuracy over latency" not in page.text
+    assert "met their targets" not in page.text
 
 
 @pytest.mark.parametrize(
@@ -200,7 +252,7 @@ def test_what_cannot_be_compared_is_refused(folders: list[Path], tmp_path: Path)
 
 def test_marks_that_touch_share_a_label() -> None:
     places = [(10.0, 10.0), (100.0, 10.0), (12.0, 11.0), (11.0, 9.0)]
-    assert list(labels_of(places).values()) == ["1, 3, 4", "2"]
+    assert list(labels_of(dict(enumerate(places, start=1))).values()) == ["1, 3, 4", "2"]
 
 
 def test_the_most_accurate_that_met_its_target_is_shown_first(folders: list[Path]) -> None:
