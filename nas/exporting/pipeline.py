@@ -26,6 +26,8 @@ def run_export(export: Export, terminal: Terminal) -> dict[str, Any]:
     Raises:
         any of ``nas.pipeline.FAILURES``: with a message for the person who gave the command.
     """
+    for note in export.data.notes:
+        terminal.line(f"data: {note}")
     with locked(export.run.config_folder):
         records = _Files(export, Folder(export.folder), terminal).write()
     terminal.line()

@@ -99,6 +99,15 @@ def test_both_files_and_all_that_is_known_of_them(trained, make_export: MakeExpo
     assert records[INT8]["accuracy"]["validation"] == max(tried.values())
 
 
+def test_what_is_to_be_known_of_the_data_is_said(
+    make_export: MakeExport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = make_export(precisions=(Precision.FP32,))
+    export = replace(export, data=replace(export.data, notes=("1 image is skipped: a.png",)))
+    run_export(export, Terminal())
+    assert "data: 1 image is skipped: a.png\n" in capsys.readouterr().out
+
+
 def test_latency_is_of_the_files_beside_target_and_prediction(make_export: MakeExport) -> None:
     export = make_export()
     records = run_export(export, Terminal())
