@@ -49,6 +49,17 @@ def test_a_run_has_a_page_a_summary_and_a_verdict_and_the_page_can_be_drawn_agai
     assert page.read_bytes() == drawn
 
 
+def test_a_run_of_a_version_without_verdicts_gets_one(
+    make_train_run: Callable[..., TrainRun],
+) -> None:
+    run = make_train_run(target_ms=2.0)
+    summary = run_training(run, Terminal(quiet=True), is_first=True)
+    (run.folder / "report.html").unlink()
+    (run.folder / "summary.json").write_text(json.dumps({"name": run.name, "latency": None}))
+    assert run_training(run, Terminal(quiet=True), is_first=True) == summary
+    assert (run.folder / "report.html").exists()
+
+
 def test_without_a_clock_the_device_is_not_asked(
     make_train_run: Callable[..., TrainRun], make_device: Callable[..., Any]
 ) -> None:
