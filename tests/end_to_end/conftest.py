@@ -16,14 +16,18 @@ Command = Callable[..., list[str]]
 
 @pytest.fixture
 def search_command(tmp_path: Path) -> Command:
-    """``search_command("trials=3")`` → the arguments of a small search in ``tmp_path``."""
+    """``search_command("trials=3")`` → the arguments of a small search in ``tmp_path``.
+
+    It works in threads, unless told otherwise: a process of its own would import all again.
+    """
 
     def command(*overrides: str) -> list[str]:
+        executor = [] if any(o.startswith("executor=") for o in overrides) else ["executor=threads"]
         return [
             sys.executable, "-m", "nas.search", "--config-dir", str(PLUGIN),
             "+target_latency=50ms", "space=tiny", "name=run", "resolution=32",
             f"runs={tmp_path}/runs", f"table={tmp_path}/table.jsonl",
-            "trials=3", "evaluator.settings.epochs=1", "final.epochs=1", *overrides,
+            "trials=3", "evaluator.settings.epochs=1", "final.epochs=1", *executor, *overrides,
         ]  # fmt: skip
 
     return command

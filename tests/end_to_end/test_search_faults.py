@@ -110,7 +110,9 @@ def test_a_database_that_restarts_in_mid_search(
 ) -> None:
     url = postgres.new_database()
     log, trials = tmp_path / "log", _trials_at(url.replace("postgresql:", "postgresql+psycopg:"))
-    with _running(search_command(*LONG, f"storage={url}"), environment, log) as process:
+    with _running(
+        search_command(*LONG, "executor=local", f"storage={url}"), environment, log
+    ) as process:
         _wait_until(lambda: any(t.state == TrialState.COMPLETE for t in trials()), process, log)
         postgres.stop()
         time.sleep(3)
@@ -127,7 +129,14 @@ def test_two_drivers_share_a_study_and_one_of_them_is_killed(
     url = postgres.new_database()
     trials = _trials_at(url.replace("postgresql:", "postgresql+psycopg:"))
     commands = [
-        search_command(*LONG, f"storage={url}", "driver_patience_s=12", "study=run", f"name={name}")
+        search_command(
+            *LONG,
+            "executor=local",
+            f"storage={url}",
+            "driver_patience_s=12",
+            "study=run",
+            f"name={name}",
+        )
         for name in ("one", "two")
     ]
     logs = [tmp_path / name for name in ("log_one", "log_two")]
@@ -155,7 +164,7 @@ def _fill_in_mid_trial(
     trials = _trials_at(f"sqlite:///{disk.folder}/runs/run/study.db")
     command = [
         f"runs={disk.folder}/runs" if word.startswith("runs=") else word
-        for word in search_command(*LONG)
+        for word in search_command(*LONG, "executor=local")
     ]
     with _running(command, environment, log) as process:
         _wait_until(lambda: any(t.state == TrialState.COMPLETE for t in trials()), process, log)

@@ -64,7 +64,7 @@ def _table_lines(table: Path) -> list[bytes]:
 def test_killed_while_measuring_and_while_searching(
     tmp_path: Path, search_command, environment, run_command
 ) -> None:
-    command = search_command("trials=5")
+    command = search_command("trials=5", "executor=local")
     table, storage = tmp_path / "table.jsonl", tmp_path / "runs/run/study.db"
 
     process = _start(command, environment)
@@ -97,7 +97,7 @@ def test_interrupted_says_the_best_so_far_and_goes_on(
     tmp_path: Path, search_command, environment, run_command
 ) -> None:
     storage = tmp_path / "runs/run/study.db"
-    process = _start(search_command("trials=200"), environment)
+    process = _start(search_command("trials=200", "executor=local"), environment)
     _wait_until(process, lambda: len(_finished(storage)) >= 1)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)

@@ -24,7 +24,7 @@ from tests.shapes import SIZE, draw_shapes
 SMALL = {
     "nas.search": (
         "space=tiny", "resolution=224", "trials=2", "evaluator.settings.epochs=1",
-        "final.epochs=6", "netadapt={steps:1,divisor:4,target_latency:95%}",
+        "final.epochs=6", "executor=threads", "netadapt={steps:1,divisor:4,target_latency:95%}",
     ),
     "nas.train": ("training=small", "training.epochs=6"),
     "nas.export": ("calibration.images=64",),
