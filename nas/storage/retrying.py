@@ -55,7 +55,7 @@ class RetryingStorage(ForwardingStorage):
     def _call(self, method: Callable[..., R], *arguments: Any) -> R:
         if method.__name__ == "create_new_trial":
             arguments = _marked(*arguments)
-        begun, failures = time.monotonic(), 0
+        away_since, failures = 0.0, 0
         while True:
             try:
                 answer: R
@@ -64,8 +64,11 @@ class RetryingStorage(ForwardingStorage):
                 else:
                     answer = forward(self._inner, method, *arguments)
             except ConnectionLost as lost:
+                if not failures:
+                    # How long the call hung before is no sign that the server is away for good.
+                    away_since = time.monotonic()
                 failures += 1
-                self._pause(str(lost), failures, time.monotonic() - begun)
+                self._pause(str(lost), failures, time.monotonic() - away_since)
             else:
                 self._is_waiting = False
                 return answer

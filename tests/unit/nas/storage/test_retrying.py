@@ -154,6 +154,23 @@ def test_after_so_long_it_gives_up_in_one_line_and_can_be_used_again(inner: Unre
     assert storage.get_all_studies() == []
 
 
+def test_a_call_that_hung_for_long_is_made_again(
+    inner: Unreliable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 0.0
+
+    class Hanging(ForwardingStorage):
+        def _call(self, method: Callable[..., R], *arguments: Any) -> R:
+            nonlocal now_s
+            now_s += 1000.0
+            return inner._call(method, *arguments)
+
+    monkeypatch.setattr(retrying.time, "monotonic", lambda: now_s)
+    inner.lost = 1
+    assert RetryingStorage(Hanging(), close=lambda: None).get_all_studies() == []
+    assert now_s == 2000.0
+
+
 @pytest.mark.parametrize("error", [StorageError("the disk is full"), KeyError("none")])
 def test_other_errors_are_not_waited_for(error: Exception, pauses: list[float]) -> None:
     class Broken(ForwardingStorage):
