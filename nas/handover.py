@@ -16,7 +16,7 @@ from latency.table import Entry
 from nas.data import ImageData
 from nas.exporting.metadata import describe_network, graph_digest, with_metadata
 from nas.exporting.onnx_file import export_onnx
-from nas.run_folder import Folder
+from nas.run_folder import Folder, count_test
 from nas.training import evaluate
 from nas.training.full import CHECKPOINT, FullTraining, Trained
 from nas.training.weights import save_weights
@@ -133,8 +133,7 @@ class LastStage:
         """Write the network's files."""
         model, trained = self.train(architecture, weights, folder, terminal, title=title)
         tested = self._test(model, terminal, title)
-        tests = [*(folder.read_json("tests.json") or []), tested]
-        folder.write_json("tests.json", tests)
+        tests = count_test(folder, tested)
         model.cpu()
         with terminal.progress(f"exporting {title}"):
             content, difference = export_onnx(architecture, model, batch=self.measure.batch)
@@ -147,7 +146,7 @@ class LastStage:
         return {
             "validation_accuracy": trained.accuracy,
             "test_accuracy": tested,
-            "tests": len(tests),
+            "tests": tests,
             "logit_difference": difference,
             "epoch": trained.epoch,
         }

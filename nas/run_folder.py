@@ -12,6 +12,7 @@ import yaml
 
 from latency.files import write_json, write_whole
 
+_TESTS = "tests.json"
 CONFIG_FILE = "config.yaml"
 LOCK_FILE = ".lock"
 
@@ -159,3 +160,10 @@ def _check_same(
                 f"{path} holds a run with {key}={saved.get(key)}, but now it is {given.get(key)}; "
                 f"give this run another name=…, or go on with the old setting"
             )
+
+
+def count_test(folder: Folder, accuracy: float) -> int:
+    """Note a look at the test part, and what it said; returns how many there have been."""
+    tests = [*(folder.read_json(_TESTS) or []), accuracy]
+    folder.write_json(_TESTS, tests)
+    return len(tests)

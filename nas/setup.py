@@ -3,7 +3,8 @@
 import inspect
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,18 +131,25 @@ class Search:
         return not self.sampler.pareto and not isinstance(self.pruner, optuna.pruners.NopPruner)
 
 
+@contextmanager
+def config_errors() -> Iterator[None]:
+    """While a configuration is read, what it lacks or cannot refer to is a ``ValueError``."""
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        raise ValueError(" ".join(str(error).split())) from None
+
+
 def build_search(config: DictConfig, *, command: str) -> Search:
     """Build everything that ``conf/search.yaml`` describes.
 
     Raises:
         ValueError: a value is out of range or of the wrong type; the message names it.
     """
-    try:
+    with config_errors():
         if missing := sorted(OmegaConf.missing_keys(config)):
             raise ValueError(f"{missing[0]} is missing; give {missing[0]}=…")
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        raise ValueError(" ".join(str(error).split())) from None
     device: Device = build("device", config.device)
     second_stage = SecondStage.of(plain)
     headroom = 1.0 if second_stage is None else second_stage.headroom

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from latency.devices import Device
 from latency.plan import MeasureSettings
@@ -14,7 +13,7 @@ from nas.checks import check_range
 from nas.data import ImageData
 from nas.run_folder import Folder
 from nas.settings import for_networks
-from nas.setup import build, check_run_name
+from nas.setup import build, check_run_name, config_errors
 from nas.training import TrainSettings
 from nas.training.devices import accelerator_of
 from nas.training.full import FullTraining, Keep
@@ -62,10 +61,8 @@ def build_training(config: DictConfig, *, command: str) -> TrainRun:
     Raises:
         ValueError: a value is out of range or of the wrong type; the message names it.
     """
-    try:
+    with config_errors():
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        raise ValueError(" ".join(str(error).split())) from None
     _check_start(plain)
     check_run_name("name", name := str(plain["name"]))
     _check_plain(plain)

@@ -7,6 +7,11 @@ _MULTIPLES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2.0**2
 _MICRO = str.maketrans({"\N{MICRO SIGN}": "u", "\N{GREEK SMALL LETTER MU}": "u"})
 
 
+def verdict(measured_ms: float, target_ms: float) -> str:
+    """What a report says of a latency: ``met`` or ``missed``."""
+    return "met" if measured_ms <= target_ms else "missed"
+
+
 def parse_latency_ms(text: object, field: str = "target_latency") -> float:
     """``"15ms"``, ``"800us"`` or ``"0.1s"`` → milliseconds.
 

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
 from latency.devices import Device
 from nas.data import ImageData
 from nas.executors import Executor
-from nas.setup import build, check_run_name, table_path
+from nas.setup import build, check_run_name, config_errors, table_path
 from nas.training.peer_weights import Library
 from nas.training.released import WeightsSource
 from netadapt.changes import ProposalKind
@@ -53,11 +52,9 @@ def build_run(config: DictConfig, *, command: str) -> NetAdaptRun:
     Raises:
         ValueError: a value is out of range or of the wrong type; the message names it.
     """
-    try:
+    with config_errors():
         config = _with_random_seed(config)
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        raise ValueError(" ".join(str(error).split())) from None
     device: Device = build("device", config.device)
     settings = _settings(config, plain, device)
     data: ImageData = build("data", config.data)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from nas.data.memory import MemorySplit
+from nas.data.parts import LEAST_IMAGES, check_shares
 from nas.data.preprocessing import CHANNELS, Preprocessing
 from nas.data.split import Split
 
@@ -73,9 +74,7 @@ def split_images(
     Raises:
         ValueError: a shape, label, pixel or share is not as above, or a class has too few images.
     """
-    for field, share in (("validation_share", validation_share), ("test_share", test_share)):
-        if not 0.01 <= share <= 0.45:
-            raise ValueError(f"data.{field} must be in 0.01..0.45, but got {share!r}")
+    check_shares(validation_share=validation_share, test_share=test_share)
     _check_images(images, labels, class_names)
     # Counts, for the share of a rest is not exact in floating point.
     tested, validated = (math.ceil(share * len(labels)) for share in (test_share, validation_share))
@@ -142,6 +141,8 @@ def _check_images(
             f"but are {labels.min()}..{labels.max()}"
         )
     counts = np.bincount(labels, minlength=len(class_names))
-    if counts.min() < 5:
+    if counts.min() < LEAST_IMAGES:
         few = class_names[int(np.argmin(counts))]
-        raise ValueError(f"every class needs at least 5 images, but {few!r} has {counts.min()}")
+        raise ValueError(
+            f"every class needs at least {LEAST_IMAGES} images, but {few!r} has {counts.min()}"
+        )

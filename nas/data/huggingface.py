@@ -14,6 +14,7 @@ from latency.console import Terminal
 from nas.data.collection import Collection, Part, consecutive, image_data
 from nas.data.dataset import ImageData
 from nas.data.scan import digest_of, listing_of
+from nas.data.source import place_in
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -43,7 +44,7 @@ class RowsSource:
 
     def name(self, index: int) -> str:
         """The part and the number of the row, and the file that it once was."""
-        table, row = self._place(index)
+        table, row = place_in(self.tables, index)
         path = self.tables[table][row][self.column]["path"]
         return f"{self.names[table]}[{row}]" + (f" ({path})" if path else "")
 
@@ -56,17 +57,10 @@ class RowsSource:
         return self.listing
 
     def _content(self, index: int) -> bytes:
-        table, row = self._place(index)
+        table, row = place_in(self.tables, index)
         value: dict[str, Any] = self.tables[table][row][self.column]
         content: bytes | None = value["bytes"]
         return Path(value["path"]).read_bytes() if content is None else content
-
-    def _place(self, index: int) -> tuple[int, int]:
-        for number, table in enumerate(self.tables):
-            if index < len(table):
-                return number, index
-            index -= len(table)
-        raise IndexError(index)
 
 
 def huggingface_data(

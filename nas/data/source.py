@@ -1,5 +1,6 @@
 """Where images come from."""
 
+from collections.abc import Sequence, Sized
 from typing import Protocol
 
 from PIL import Image
@@ -23,3 +24,12 @@ class ImageSource(Protocol):
     def fingerprint(self) -> str:
         """Another one for other images; can name a file."""
         ...
+
+
+def place_in(parts: Sequence[Sized], index: int) -> tuple[int, int]:
+    """Which of some parts that come one after another holds an image, and its number there."""
+    for number, part in enumerate(parts):
+        if index < len(part):
+            return number, index
+        index -= len(part)
+    raise IndexError(index)

@@ -14,6 +14,7 @@ from latency.console import Terminal
 from nas.data.collection import Collection, Part, consecutive, image_data
 from nas.data.dataset import ImageData
 from nas.data.decoding import decoding_threads
+from nas.data.source import place_in
 
 
 class Items(Protocol):
@@ -37,12 +38,12 @@ class ItemsSource:
 
     def item(self, index: int) -> Any:
         """What the data set itself gives."""
-        number, row = self._place(index)
+        number, row = place_in(self.datasets, index)
         return self.datasets[number][row]
 
     def name(self, index: int) -> str:
         """The part and the number in it."""
-        number, row = self._place(index)
+        number, row = place_in(self.datasets, index)
         return f"{self.names[number]}[{row}]"
 
     def digest(self, index: int) -> int:
@@ -53,13 +54,6 @@ class ItemsSource:
         """Of kinds and lengths; what the images are, no data set says."""
         kinds = [f"{type(dataset).__qualname__}-{len(dataset)}" for dataset in self.datasets]
         return "-".join(kinds)
-
-    def _place(self, index: int) -> tuple[int, int]:
-        for number, dataset in enumerate(self.datasets):
-            if index < len(dataset):
-                return number, index
-            index -= len(dataset)
-        raise IndexError(index)
 
 
 def torch_dataset_data(

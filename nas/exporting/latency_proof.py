@@ -12,6 +12,7 @@ from latency.side_by_side import SideBySide, measure_side_by_side
 from latency.table import Entry
 from nas.exporting.metadata import graph_digest
 from nas.exporting.settings import Export
+from nas.units import verdict
 from search_spaces.precision import Precision
 
 
@@ -73,16 +74,13 @@ def _proof(export: Export, precision: Precision, found: Entry, content: bytes) -
     said = export.run.summary.get("latency") or {}  # a training may be timed or not
     target_ms, measured_ms = said.get("target_ms"), found.median_ms
     predicted_ms = said.get("predicted_ms") if precision == export.measure.precision else None
-    verdict = None
-    if target_ms is not None:
-        verdict = "met" if measured_ms <= target_ms else "missed"
     return {
         "target_ms": target_ms,
         "predicted_ms": predicted_ms,
         "measured_ms": measured_ms,
         "interval": found.interval,
         "runs": found.runs,
-        "verdict": verdict,
+        "verdict": None if target_ms is None else verdict(measured_ms, target_ms),
         "threads": export.measure.threads,
         "batch": export.measure.batch,
         **export.device.describe(),

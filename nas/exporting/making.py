@@ -17,7 +17,7 @@ from nas.exporting.preprocessing_graph import with_preprocessing
 from nas.exporting.quantising import nodes_within, quantise
 from nas.exporting.ranges import Histogram, Method, observe, ranges
 from nas.exporting.settings import Export
-from nas.run_folder import Folder
+from nas.run_folder import Folder, count_test
 from search_spaces import build_onnx
 from search_spaces.precision import Precision
 from search_spaces.torch_model import Network
@@ -175,10 +175,8 @@ class Maker:
                 return found
         with self.terminal.progress("testing int8, once") as update:
             tested = answers(Runner(content), self.export.data.test, self._resolution, update)
-        folder = Folder(self.export.run.folder)
-        tests = [*(folder.read_json("tests.json") or []), tested.accuracy]
-        folder.write_json("tests.json", tests)
-        return {"test": tested.accuracy, "test_images": len(tested.right), "tests": len(tests)}
+        tests = count_test(Folder(self.export.run.folder), tested.accuracy)
+        return {"test": tested.accuracy, "test_images": len(tested.right), "tests": tests}
 
     def _accuracy(self, found: Answers) -> dict[str, Any]:
         return {"validation": found.accuracy, "validation_images": len(found.right)}

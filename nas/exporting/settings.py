@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from latency.devices import Device, LocalDevice
 from latency.plan import MeasureSettings
@@ -16,7 +15,7 @@ from nas.data import ImageData
 from nas.exporting.ranges import Method
 from nas.exporting.source import FinishedRun
 from nas.settings import for_networks
-from nas.setup import build
+from nas.setup import build, config_errors
 from search_spaces.precision import Precision
 
 PRECISIONS = (Precision.FP32, Precision.INT8)
@@ -123,12 +122,10 @@ def build_export(config: DictConfig, *, command: Sequence[str]) -> Export:
     Raises:
         ValueError: a value is out of range or of the wrong type, or the run cannot be used.
     """
-    try:
+    with config_errors():
         if OmegaConf.is_missing(config, "run"):
             raise ValueError("run is missing; give the folder of a finished run: run=runs/NAME")
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        raise ValueError(" ".join(str(error).split())) from None
     settings = _settings(plain)
     run = FinishedRun.read(Path(str(plain["run"])))
     given = config.get("device") or run.config.get("device")

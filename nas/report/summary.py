@@ -11,6 +11,7 @@ from latency.table import LatencyTable
 from latency.table_report import printable
 from nas.handover import Handover
 from nas.setup import Search
+from nas.units import verdict
 from nas.winner import Finalist
 from search_spaces import count_costs
 
@@ -39,7 +40,7 @@ def build_summary(
     measured, validation = handover.measured, table.validation()
     return {
         "name": settings.name,
-        "verdict": "met" if measured.median_ms <= target_ms else "missed",
+        "verdict": verdict(measured.median_ms, target_ms),
         "latency": {
             "target_ms": target_ms,
             "predicted_ms": winner.candidate.latency_ms,
@@ -158,7 +159,7 @@ def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
         f"{network['madds'] / 1e6:.1f} M MAdds, {network['params'] / 1e6:.2f} M parameters",
         f"  accuracy   validation {accuracy['proxy_validation']:.1%} after proxy training at "
         f"{proxy}×{proxy}, {accuracy['validation']:.1%} trained, at {deployed}×{deployed}",
-        f"             test {accuracy['test']:.1%} ({_times(accuracy['tests'])}, "
+        f"             test {accuracy['test']:.1%} ({times_looked(accuracy['tests'])}, "
         f"{data['test_images']} images of "
         f"{data['name']} at {deployed}×{deployed})",
         f"  latency    target {latency['target_ms']:.2f} ms, predicted "
@@ -173,7 +174,8 @@ def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
     ]
 
 
-def _times(count: int) -> str:
+def times_looked(count: int) -> str:
+    """How often a run has looked at its test part, in words."""
     return "once" if count == 1 else f"looked at {count} times in this run"
 
 

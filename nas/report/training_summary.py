@@ -6,9 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from latency.table import Entry
-from nas.report.summary import package_versions, processor_name
+from nas.report.summary import package_versions, processor_name, times_looked
 from nas.train_setup import TrainRun
 from nas.training.full import CHECKPOINT, Keep
+from nas.units import verdict
 from search_spaces import Architecture, count_costs
 
 
@@ -74,7 +75,7 @@ def build_summary(
 def _verdict(target_ms: float | None, measured: Entry | None) -> str | None:
     if target_ms is None or measured is None:
         return None
-    return "met" if measured.median_ms <= target_ms else "missed"
+    return verdict(measured.median_ms, target_ms)
 
 
 def _data(run: TrainRun, resolution: int) -> dict[str, Any]:
@@ -98,8 +99,6 @@ def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
     size = f"{data['resolution']}×{data['resolution']}"
     best = "the best" if training["keep"] == Keep.BEST else "the last"
     average = "" if training["ema_decay"] is None else ", averaged weights"
-    times = accuracy["tests"]
-    looked = "once" if times == 1 else f"looked at {times} times in this run"
     files = f"best.onnx, best.pt, best.yaml, report.html, summary.json, log.csv, {CHECKPOINT}"
     return [
         summary["name"] if device is None else f"{summary['name']} on {processor_name(device)}",
@@ -107,21 +106,21 @@ def summary_lines(summary: Mapping[str, Any], folder: str) -> list[str]:
         f"{network['params'] / 1e6:.2f} M parameters",
         f"  accuracy   validation {accuracy['validation']:.1%} after epoch {training['epoch']} of "
         f"{training['epochs']}, {best}{average}",
-        f"             test {accuracy['test']:.1%} ({looked}, {data['test_images']} images of "
-        f"{data['name']} at {size})",
+        f"             test {accuracy['test']:.1%} ({times_looked(accuracy['tests'])}, "
+        f"{data['test_images']} images of {data['name']} at {size})",
         *_latency_lines(summary["latency"], summary["verdict"]),
         f"  files      {folder}/: {files}",
     ]
 
 
-def _latency_lines(latency: Mapping[str, Any], verdict: str | None) -> list[str]:
+def _latency_lines(latency: Mapping[str, Any], said: str | None) -> list[str]:
     target = None if latency["target_ms"] is None else f"target {latency['target_ms']:.2f} ms"
     if latency["measured_ms"] is None:
         return [] if target is None else [f"  latency    {target}, not measured (timed=false)"]
     measured = f"measured {latency['measured_ms']:.2f} ms"
     return [
         f"  latency    {measured if target is None else f'{target}, {measured}'}"
-        f"{'' if verdict is None else f': {verdict.upper()}'}",
+        f"{'' if said is None else f': {said.upper()}'}",
         f"             (best.onnx end to end, median of {latency['runs']} runs; undisturbed "
         f"{latency['undisturbed_ms']:.2f} ms ±{latency['interval']:.1%})",
     ]

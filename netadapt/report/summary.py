@@ -11,6 +11,7 @@ from latency.side_by_side import SideBySide
 from latency.table import Entry
 from nas.handover import Handover
 from nas.report.summary import package_versions
+from nas.units import verdict
 from netadapt.journal import State
 from netadapt.report.steps import StepRecord
 from netadapt.setup import NetAdaptRun
@@ -45,7 +46,7 @@ def summarise(
     }
     return {
         "name": run.settings.name,
-        "verdict": "met" if measured.median_ms <= target_ms else "missed",
+        "verdict": verdict(measured.median_ms, target_ms),
         "latency": _latency(start, end, measured, beside, target_ms),
         "saved": {
             "predicted_ms": sum(step.saved_ms for step in steps),
