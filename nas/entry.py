@@ -47,6 +47,13 @@ def as_hydra_reads_it(argument: str) -> str:
     return re.sub(r"^\+(?=target_latency=)", "++", argument)
 
 
+def show_failure(error: BaseException) -> None:
+    """Say in one line what a person can mend; with ``CHRONAS_DEBUG`` set it is raised instead."""
+    if os.environ.get("CHRONAS_DEBUG"):
+        raise error
+    print(f"error: {error}", file=sys.stderr)
+
+
 @contextmanager
 def loading(terminal: Terminal) -> Iterator[None]:
     """While modules are imported, with a sign of life: an interrupt stops the process for certain.

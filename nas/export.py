@@ -1,13 +1,12 @@
 """``python -m nas.export run=runs/NAME``: ONNX files of a finished run, in float32 and int8."""
 
-import os
 import sys
 
 import hydra
 from omegaconf import DictConfig
 
 from latency.console import Terminal
-from nas.entry import CONFIG_FOLDER, USER_ERROR, loading, run_entry
+from nas.entry import CONFIG_FOLDER, USER_ERROR, loading, run_entry, show_failure
 
 
 def main() -> None:
@@ -27,9 +26,7 @@ def _hydra_main(config: DictConfig) -> None:
         command = ["python", "-m", "nas.export", *sys.argv[1:]]
         run_export(build_export(config, command=command), terminal)
     except FAILURES as error:
-        if os.environ.get("CHRONAS_DEBUG"):
-            raise
-        print(f"error: {error}", file=sys.stderr)
+        show_failure(error)
         sys.exit(USER_ERROR)
 
 

@@ -1,6 +1,5 @@
 """``python -m nas.search target_latency=15ms``: find the network that fits a device."""
 
-import os
 import shlex
 import sys
 
@@ -10,7 +9,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from latency.console import Terminal
-from nas.entry import CONFIG_FOLDER, USER_ERROR, loading, run_entry
+from nas.entry import CONFIG_FOLDER, USER_ERROR, loading, run_entry, show_failure
 
 _failed_in_sweep: list[int] = []
 
@@ -42,9 +41,7 @@ def _hydra_main(config: DictConfig) -> None:
         search = build_search(config, command=shlex.join(["python", "-m", "nas.search", *given]))
         run_search(search, terminal)
     except FAILURES as error:
-        if os.environ.get("CHRONAS_DEBUG"):
-            raise
-        print(f"error: {error}", file=sys.stderr)
+        show_failure(error)
         return _fail(USER_ERROR)
     if search.second_stage is None:
         return None

@@ -8,7 +8,7 @@ import hydra
 from omegaconf import DictConfig
 
 from latency.console import Terminal
-from nas.entry import CONFIG_FOLDER, USER_ERROR, loading, run_entry
+from nas.entry import CONFIG_FOLDER, USER_ERROR, loading, run_entry, show_failure
 
 
 def main() -> None:
@@ -30,10 +30,8 @@ def _hydra_main(config: DictConfig) -> None:
         command = shlex.join(["python", "-m", "nas.train", *sys.argv[1:]])
         run_training(build_training(config, command=command), terminal, is_first=is_first)
     except FAILURES as error:
-        if os.environ.get("CHRONAS_DEBUG"):
-            raise
-        if is_first:
-            print(f"error: {error}", file=sys.stderr)
+        if is_first or os.environ.get("CHRONAS_DEBUG"):
+            show_failure(error)
         sys.exit(USER_ERROR)
 
 

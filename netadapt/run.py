@@ -1,6 +1,5 @@
 """``python -m netadapt.run seed=mnasnet_a1``: shave a network until it meets a latency."""
 
-import os
 import shlex
 import sys
 
@@ -8,7 +7,7 @@ import hydra
 from omegaconf import DictConfig
 
 from latency.console import Terminal
-from nas.entry import CONFIG_FOLDER, USER_ERROR, loading, run_entry
+from nas.entry import CONFIG_FOLDER, USER_ERROR, loading, run_entry, show_failure
 
 
 def main() -> None:
@@ -28,9 +27,7 @@ def _hydra_main(config: DictConfig) -> None:
         command = shlex.join(["python", "-m", "netadapt.run", *sys.argv[1:]])
         run_netadapt(build_run(config, command=command), terminal)
     except FAILURES as error:
-        if os.environ.get("CHRONAS_DEBUG"):
-            raise
-        print(f"error: {error}", file=sys.stderr)
+        show_failure(error)
         sys.exit(USER_ERROR)
 
 
