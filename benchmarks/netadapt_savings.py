@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -47,7 +47,7 @@ from search_spaces.seeds import load_seed, seed_names
 SEEDS = ("mnasnet_a1", "mobilenet_v3_large", "mobilenet_v2", "mobilenet_v1", "shufflenet_v2_x1_0")
 MEASURE = MeasureSettings(runs=6, min_rounds=3, max_rounds=3)
 EVERYTHING = ProposalSettings(kinds=tuple(ProposalKind))
-AIM, REPEATS = 0.05, 20
+AIM, REPEATS, SITTINGS = 0.05, 20, 32
 PACKAGES = ("numpy", "onnxruntime")
 
 
@@ -155,6 +155,9 @@ def shave(seed: Architecture, folder: Path, options: argparse.Namespace, update:
             break
         chosen.append(rng.choice(offered))
         network = chosen[-1].architecture
+    clock = replace(
+        clock, settings=replace(clock.settings, min_rounds=SITTINGS, max_rounds=SITTINGS)
+    )
     timed = clock.side_by_side(clock.entry(network), clock.entry(seed), folder)
     return Figures(
         seed=seed.name,

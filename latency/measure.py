@@ -38,6 +38,7 @@ def ensure_table(
     settings: MeasureSettings,
     on_progress: Progress,
     warn: Callable[[str], None] | None = None,
+    company: Iterable[tuple[Block, TensorShape, After]] = (),
 ) -> LatencyTable:
     """The table at ``path``, with an entry for every block and network; missing ones are measured.
 
@@ -48,6 +49,8 @@ def ensure_table(
         steps: blocks in their places.
         networks: whole networks, and what each is measured for.
         warn: told where the table is complete and the machine no longer as fast as it says.
+        company: blocks in their places that keep the missing ones company, as far as the table
+            holds them. By default it is drawn from what it holds of ``steps``.
 
     Raises:
         TableError: the table there is damaged, or of another device or other settings.
@@ -58,12 +61,15 @@ def ensure_table(
     held = load_checked(device, path, settings) if has_header(path) else None
     if held is not None:
         known = [key for key in builders if _is_measured(held, key, settings)]
-        if len(known) == len(builders):
+        lacking = builders.keys() - known
+        if not lacking:
             if warn is not None and device.is_live:
                 _check_speed(device, held, builders, settings, warn)
             return held
-        for key in _some_blocks(held, known):
-            builders[key] = partial(_as_company, builders[key])
+        beside = entry_builders(company, {}, settings)
+        given = [key for key in beside if key in held and key not in lacking]
+        for key in _some_blocks(held, given or known):
+            builders[key] = partial(_as_company, beside.get(key) or builders[key])
     run_plan(device, path, list(builders.values()), settings, on_progress)
     return load_checked(device, path, settings)
 

@@ -50,13 +50,16 @@ class StepTable:
             update: told how far it is.
         """
         table = self._ensure(walk_in_context(network), self.measure, update)
-        table = self._completed(table, network, delta_ms, update)
-        if not self.device.is_live:
-            return table
-        update.describe("measuring what decides again")
-        decisive = decisive_steps(network, table, delta_ms, self.proposals)
-        table = self._ensure(decisive, self._surely, update)
-        return self._completed(table, network, delta_ms, update)
+        table, sure = self._completed(table, network, delta_ms, update), set[Step]()
+        while self.device.is_live:
+            decisive = decisive_steps(network, table, delta_ms, self.proposals)
+            if sure.issuperset(decisive):
+                break
+            sure.update(decisive)
+            update.describe("measuring what decides again")
+            table = self._ensure(decisive, self._surely, update)
+            table = self._completed(table, network, delta_ms, update)
+        return table
 
     @property
     def _surely(self) -> MeasureSettings:
@@ -72,6 +75,7 @@ class StepTable:
             missing = missing_steps(network, table, delta_ms, self.proposals, ahead=ahead)
             if not missing:
                 return table
+            ahead = min(2 * ahead, MAX_CHANNELS)
             update.describe(f"measuring {len(missing)} blocks")
             steps = [*walk_in_context(network), *missing]
             table = self._ensure(steps, self.measure, update)
@@ -79,4 +83,7 @@ class StepTable:
     def _ensure(
         self, steps: Iterable[Step], measure: MeasureSettings, update: Update
     ) -> LatencyTable:
-        return ensure_table(self.device, self.path, steps, {}, measure, update)
+        # What the first step begins with: blocks of all sizes, as they are in a network.
+        nothing = LatencyTable({}, (), str(self.path))
+        company = missing_steps(self.seed, nothing, 1.0, self.proposals, ahead=_AHEAD)
+        return ensure_table(self.device, self.path, steps, {}, measure, update, company=company)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from latency.context import After
-from latency.keys import network_boundaries, network_key, network_keys
+from latency.context import After, walk_in_context
+from latency.keys import block_key, network_boundaries, network_key, network_keys
 from latency.measure import ensure_table, measure_entries
 from latency.plan import (
     CALIBRATION,
@@ -74,6 +74,28 @@ def test_what_the_table_holds_keeps_what_it_lacks_company(
     company = {entry["key"] for entry in plans if entry.get("company")}
     assert company == KEYS - {head, network_key(NETWORK)}
     assert {entry["key"] for entry in plans} == KEYS
+
+
+def test_company_is_what_was_named_as_far_as_the_table_holds_it(
+    tmp_path: Path, make_device: MakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, path = make_device(), tmp_path / "table.jsonl"
+    _ensure(device, path)
+    head, own = network_keys(NETWORK)[-1], walk_in_context(NETWORK)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if f'"key": "{head}"' not in line))
+    plans: list[dict[str, Any]] = []
+
+    def measure(plan: Path, *_: object) -> None:
+        with zipfile.ZipFile(plan) as archive:
+            plans.extend(json.loads(archive.read("plan.json"))["entries"])
+
+    monkeypatch.setattr(device, "measure", measure)
+    company = [own[0], (CONV, TensorShape(3, 64, 64), After.IMAGE)]
+    ensure_table(device, path, own[1:], {}, MeasureSettings(), no_progress, company=company)
+    beside = {entry["key"] for entry in plans if entry.get("company")}
+    assert beside == {block_key(*own[0])}
+    assert {entry["key"] for entry in plans} == {*beside, head, *network_boundaries(NETWORK)}
 
 
 def test_more_rounds_refine_a_table_that_is_there(tmp_path: Path, make_device: MakeDevice) -> None:

@@ -16,6 +16,7 @@ import pytest
 from latency import profile
 from latency.profile import (
     COMPANY,
+    FEW,
     REFERENCE,
     SITTING,
     Plan,
@@ -205,6 +206,20 @@ def test_company_fills_small_sittings_and_is_not_due_itself(
             rounds.add(make_visit(key, 1.0, at_s))
     assert rounds.due() == []
     assert rounds.progress() == (4, 4)
+
+
+def test_few_entries_leave_half_of_the_seats_to_company_which_sits_among_them(
+    make_rounds: Callable[..., Rounds], make_visit: MakeVisit
+) -> None:
+    known = [_entry(f"known {n}", company=True) for n in range(SITTING)]
+    held = [make_visit(entry["key"], 1.0, 0.0) for entry in known]
+    few = [_entry(str(n)) for n in range(FEW)]
+    sittings = make_rounds([*known, *few], held, min_rounds=1).due()
+    beside = [[bool(e.get("company")) for e in sitting] for sitting in sittings]
+    assert [(len(sitting), sum(sitting)) for sitting in beside] == [(SITTING, SITTING // 2)] * 10
+    assert any(sitting != sorted(sitting) for sitting in beside)
+    many = make_rounds([*known, *few, _entry("one more")], held, min_rounds=1).due()
+    assert len(many) == FEW // SITTING + 1
 
 
 def test_what_is_timed_alone_has_no_company(make_rounds: Callable[..., Rounds]) -> None:
