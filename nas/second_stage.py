@@ -105,7 +105,7 @@ def shared_arguments(overrides: Iterable[str], config_folders: Iterable[str]) ->
 def _taken_over(overrides: Iterable[str]) -> Iterator[str]:
     """What the second stage is to be told as well."""
     for override in overrides:
-        key = re.match(r"[+~]*(\w+)", override)
+        key = re.match(r"[+~]*(?:[\w/]+@)?(\w+)", override)  # of group@package, the package counts
         if key is not None and key[1] in _SHARED:
             yield override
         elif override.startswith("seed="):

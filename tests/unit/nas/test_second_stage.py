@@ -40,12 +40,13 @@ def test_it_is_told_what_both_stages_have() -> None:
     given = [
         "target_latency=15ms", "seed=3", "data=mine", "+data.size=2", "executor.workers=2",
         "++measure.threads=2", "runs=/tmp/runs", "table=t.jsonl", "space=mnasnet", "trials=3",
-        "name=a", "final.epochs=9", "seedling=1",
+        "name=a", "final.epochs=9", "seedling=1", "+training@final=modern",
+        "+training@evaluator.settings=modern",
     ]  # fmt: skip
     assert shared_arguments(given, ["/home/me/conf"]) == [
         "--config-dir=/home/me/conf", "random_seed=3", "data=mine", "+data.size=2",
         "executor.workers=2", "++measure.threads=2", "runs=/tmp/runs", "table=t.jsonl",
-        "final.epochs=9",
+        "final.epochs=9", "+training@final=modern",
     ]  # fmt: skip
 
 
