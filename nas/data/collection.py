@@ -35,6 +35,22 @@ class Part(StrEnum):
     TEST = "test"
 
 
+_SPELLINGS = {
+    "train": Part.TRAIN,
+    "training": Part.TRAIN,
+    "val": Part.VALIDATION,
+    "valid": Part.VALIDATION,
+    "validation": Part.VALIDATION,
+    "test": Part.TEST,
+    "testing": Part.TEST,
+}
+
+
+def part_named(name: str) -> Part | None:
+    """The part that a folder, a file or a table of this name is, in capitals or not."""
+    return _SPELLINGS.get(name.lower())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Collection:
     """Labelled images, not yet looked at.

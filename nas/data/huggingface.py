@@ -11,22 +11,13 @@ import numpy as np
 from PIL import Image
 
 from latency.console import Terminal
-from nas.data.collection import Collection, Part, consecutive, image_data
+from nas.data.collection import Collection, Part, consecutive, image_data, part_named
 from nas.data.dataset import ImageData
 from nas.data.scan import digest_of, listing_of
 from nas.data.source import place_in
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
-
-_PARTS = {
-    "train": Part.TRAIN,
-    "training": Part.TRAIN,
-    "validation": Part.VALIDATION,
-    "valid": Part.VALIDATION,
-    "val": Part.VALIDATION,
-    "test": Part.TEST,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -168,14 +159,14 @@ def _by_part(files: Sequence[Path], path: str) -> dict[str, list[Path]]:
         raise ValueError(f"{path} holds no parquet files")
     found: dict[str, list[Path]] = {}
     for file in files:
-        words = (file.name.split("-")[0].split(".")[0], file.parent.name)
-        part = next((word for word in words if word in _PARTS), None)
-        found.setdefault(part or "train", []).append(file)
+        begins = file.name.split("-")[0].split(".")[0]
+        part = part_named(begins) or part_named(file.parent.name) or Part.TRAIN
+        found.setdefault(part.value, []).append(file)
     return found
 
 
 def _known_parts(found: "DatasetDict", path: str) -> dict[Part, "Dataset"]:
-    tables = {_PARTS[split]: table for split, table in found.items() if split in _PARTS}
+    tables = {part: table for split, table in found.items() if (part := part_named(split))}
     if Part.TRAIN not in tables:
         raise ValueError(f"{path} has no part for training; it has {', '.join(found)}")
     # In the order of parts, whatever that of the data set is.

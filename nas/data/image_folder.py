@@ -9,15 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nas.data.collection import Collection, Part, consecutive, image_data
+from nas.data.collection import Collection, Part, consecutive, image_data, part_named
 from nas.data.dataset import ImageData
 from nas.data.scan import digest_of, listing_of
-
-_PARTS = {
-    Part.TRAIN: ("train", "training"),
-    Part.VALIDATION: ("val", "validation", "valid"),
-    Part.TEST: ("test", "testing"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,18 +106,38 @@ def _collection(root: Path, name: str) -> Collection:
 
 def _part_folders(root: Path) -> dict[Part, Path]:
     """The folders of the parts; the folder itself where there is none for training."""
+    names = _subfolders(root)
     found: dict[Part, Path] = {}
-    for part, names in _PARTS.items():
-        folders = [root / name for name in names if _subfolders(root / name)]
+    for part in Part:
+        # A class may be called train, too; the folder of a part has folders of classes.
+        folders = [
+            root / name for name in names if part_named(name) is part and _subfolders(root / name)
+        ]
         if len(folders) > 1:
             raise ValueError(f"{folders[0]} and {folders[1]} are the same part; keep one of them")
         if folders:
             found[part] = folders[0]
     if Part.TRAIN in found:
         return found
-    if found and {folder.name for folder in found.values()} == set(_subfolders(root)):
+    if found and {folder.name for folder in found.values()} == set(names):
         raise ValueError(f"{root} holds {next(iter(found))} images, but no folder train")
+    if names and all(_is_called_a_part(name) for name in names):
+        raise ValueError(
+            f"{root} holds {_listed(names)} alone, which are parts and no classes; expected are "
+            "train/CLASS/… with val/CLASS/…, test/CLASS/… or both, or CLASS/…: put the images of "
+            "each class into a folder of its name"
+        )
     return {Part.TRAIN: root}
+
+
+def _is_called_a_part(name: str) -> bool:
+    """Also where it is numbered, as ``test1``."""
+    return part_named(name.rstrip("0123456789_- ")) is not None
+
+
+def _listed(names: Sequence[str]) -> str:
+    *before, last = names
+    return f"the folders {', '.join(before)} and {last}" if before else f"the folder {last}"
 
 
 def _class_names(root: Path, parts: dict[Part, Path]) -> tuple[str, ...]:

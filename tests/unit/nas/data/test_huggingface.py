@@ -93,6 +93,15 @@ def test_files_are_of_the_part_that_they_are_named_after(tmp_path: Path) -> None
     assert _sizes(_load(folder)) == (22, 6, 4)
 
 
+def test_capitals_in_names_of_parts_do_not_matter(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    _write(folder / "Train-00000-of-00001.parquet", 10)
+    _write(folder / "training.parquet", 12, seed=1)
+    _write(folder / "Valid/0000.parquet", 6, seed=2)
+    _write(folder / "Testing.parquet", 4, seed=3)
+    assert _sizes(_load(folder)) == (22, 6, 4)
+
+
 def test_a_test_part_without_labels_is_none(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     _write(folder / "train.parquet")

@@ -229,3 +229,55 @@ class TestWhatIsNoDataSet:
             draw(name)
         with pytest.raises(ValueError, match="are the same part; keep one of them"):
             _load(tmp_path / "pets")
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("train/1.jpg", "test/1.jpg"),
+            ("train/1.jpg", "test1/1.jpg"),
+            ("Train/1.jpg", "Valid/1.jpg", "Test/1.jpg"),
+            ("train/1.jpg", "test/cat/1.jpg"),
+            ("train1/cat/1.jpg", "test1/cat/1.jpg"),
+            ("train/1.jpg",),
+        ],
+    )
+    def test_parts_are_no_classes(self, draw: Draw, tmp_path: Path, names: tuple[str, ...]) -> None:
+        for name in names:
+            draw(name)
+        folders = sorted({name.split("/")[0] for name in names})
+        with pytest.raises(ValueError, match="which are parts and no classes; expected") as raised:
+            _load(tmp_path / "pets")
+        message = str(raised.value)
+        assert message.startswith(f"{tmp_path}/pets holds the folder")
+        assert all(folder in message.split(" alone")[0] for folder in folders)
+        assert "train/CLASS/" in message
+        assert message.endswith("put the images of each class into a folder of its name")
+        assert "\n" not in message
+
+
+class TestNamesOfParts:
+    @pytest.mark.parametrize(
+        ("train", "test"), [("Training", "Test"), ("TRAIN", "TESTING"), ("train", "Val")]
+    )
+    def test_capitals_do_not_matter(
+        self, draw: Draw, tmp_path: Path, train: str, test: str
+    ) -> None:
+        for kind in ("cat", "dog"):
+            for number in range(10):
+                draw(f"{train}/{kind}/{number}.png")
+            draw(f"{test}/{kind}/0.png")
+        data = _load(tmp_path / "pets")
+        assert data.class_names == ("cat", "dog")
+        assert (len(data.train), len(data.validation), len(data.test)) == (16, 4, 2)
+
+    def test_a_part_in_capitals_and_not_is_one_too_many(self, draw: Draw, tmp_path: Path) -> None:
+        for name in ("train/cat/1.png", "Train/cat/1.png"):
+            draw(name)
+        with pytest.raises(ValueError, match="are the same part; keep one of them"):
+            _load(tmp_path / "pets")
+
+    def test_a_class_may_be_called_train(self, draw: Draw, tmp_path: Path) -> None:
+        for kind in ("bus", "train"):
+            for number in range(10):
+                draw(f"{kind}/{number}.png")
+        assert _load(tmp_path / "pets").class_names == ("bus", "train")
