@@ -93,13 +93,13 @@ def image_data(
 
     Raises:
         ValueError: no image, a class without images, fewer than two classes, a share out of range,
-            or images that are all the same.
+            images that are all the same, or one that the system does not hand over.
     """
     check_shares(validation_share=validation_share, test_share=test_share)
     _check_classes(collection)
     scan = kept_scan(collection.source, len(collection.labels), collection.title, scans)
     readable = {part: rows[scan.readable[rows]] for part, rows in collection.parts.items()}
-    _check_parts(collection, readable)
+    _check_parts(collection, scan, readable)
     rows = _in_three(collection, readable, scan, seed, validation_share, test_share)
     _check_split(collection, rows)
     preprocessing = _preprocessing(collection, scan, rows[Part.TRAIN])
@@ -125,7 +125,7 @@ def _check_classes(collection: Collection) -> None:
         )
 
 
-def _check_parts(collection: Collection, readable: dict[Part, Rows]) -> None:
+def _check_parts(collection: Collection, scan: Scan, readable: dict[Part, Rows]) -> None:
     """Every class has readable images in every part, and where it is split enough of them."""
     for part, rows in readable.items():
         counts = np.bincount(collection.labels[rows], minlength=len(collection.class_names))
@@ -134,9 +134,10 @@ def _check_parts(collection: Collection, readable: dict[Part, Rows]) -> None:
         if counts.min() < least:
             few = collection.class_names[int(np.argmin(counts))]
             where = "" if len(readable) == 1 else f" in its {part} part"
+            why = "".join(f"; {note}" for note in _skipped(collection, scan))
             raise ValueError(
                 f"{collection.title} has {counts.min()} images of the class {few!r}{where} that "
-                f"can be read, but needs at least {least}; add some, or take the class away"
+                f"can be read, but needs at least {least}; add some, or take the class away{why}"
             )
 
 
@@ -227,18 +228,22 @@ def _decoded(source: ImageSource, rows: Rows, width: int, height: int) -> torch.
 
 def _notes(collection: Collection, scan: Scan, rows: dict[Part, Rows]) -> Iterator[str]:
     """What a person should know of the data set."""
-    unreadable = np.flatnonzero(~scan.readable)
-    if len(unreadable):
-        yield (
-            f"{len(unreadable):,} of {len(scan.readable):,} images of {collection.title} cannot be "
-            f"read and are skipped: {_some(collection, unreadable)}"
-        )
+    yield from _skipped(collection, scan)
     learnt = np.concatenate([scan.digests[rows[Part.TRAIN]], scan.digests[rows[Part.VALIDATION]]])
     twice = rows[Part.TEST][np.isin(scan.digests[rows[Part.TEST]], learnt)]
     if len(twice):
         yield (
             f"{len(twice):,} of {len(rows[Part.TEST]):,} test images of {collection.title} "
             f"are among those that are trained or chosen on, too: {_some(collection, twice)}"
+        )
+
+
+def _skipped(collection: Collection, scan: Scan) -> Iterator[str]:
+    unreadable = np.flatnonzero(~scan.readable)
+    if len(unreadable):
+        yield (
+            f"{len(unreadable):,} of {len(scan.readable):,} images of {collection.title} cannot be "
+            f"read and are skipped: {_some(collection, unreadable)}; the first: {scan.reason}"
         )
 
 

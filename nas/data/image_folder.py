@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from PIL import Image
@@ -166,7 +167,7 @@ def _subfolders(folder: Path) -> list[str]:
 def _images_below(folder: Path, root: Path) -> list[str]:
     """Paths in ``root`` of the images in ``folder`` and below, by name."""
     found = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_not_listed, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = Path(parent).relative_to(root).as_posix()
         found += [
@@ -175,6 +176,12 @@ def _images_below(folder: Path, root: Path) -> list[str]:
             if not name.startswith(".") and Path(name).suffix.lower() in _extensions()
         ]
     return sorted(found)
+
+
+def _not_listed(error: OSError) -> NoReturn:
+    raise ValueError(
+        f"{error.filename} cannot be listed: {error.strerror}; mend that, or take the folder away"
+    ) from error
 
 
 @cache

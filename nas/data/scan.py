@@ -3,29 +3,35 @@
 A file that breaks off in its middle is found by decoding it, and by nothing less. A scan costs less
 than an epoch of training does for decoding alone, and what it finds is kept in a file: it is done
 once a data set, not once a run or a worker.
+
+Damaged images are left out. An image that the system does not hand over may be whole, and what is
+no image at all is a mistake in the data set: both are errors, and nothing is kept.
 """
 
+import errno
 import hashlib
 import io
 import os
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import UnidentifiedImageError
 
 from latency.console import Terminal
 from latency.files import write_whole
 from nas.data.decoding import decoding_threads, upright_rgb, upright_size
-from nas.data.source import ImageSource
+from nas.data.source import ImageSource, NotAnImageError
 
-FORMAT = 1
+FORMAT = 2
 _LEAST_SIDE = 128
 """A JPEG may be decoded at a fraction of its size, but at no less than this."""
 _CHUNK = 32
+_LONGEST_REASON = 160
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,6 +43,7 @@ class Scan:
         sizes: width and height as a viewer shows them, ``(N, 2)``.
         digests: of their contents, ``(N,)``, 64 bits.
         means, squares: of each channel's pixels in 0..1, and of their squares, ``(N, 3)``.
+        reason: why the first of those that are not readable is not.
     """
 
     readable: NDArray[np.bool_]
@@ -44,14 +51,15 @@ class Scan:
     digests: NDArray[np.uint64]
     means: NDArray[np.float32]
     squares: NDArray[np.float32]
-
-    def of(self, rows: NDArray[np.int64]) -> "Scan":
-        """Of some of the images."""
-        return Scan(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+    reason: str = ""
 
 
 def scan_images(source: ImageSource, number: int, title: str) -> Scan:
-    """Decode all images of a source, in threads, and show how far that is."""
+    """Decode all images of a source, in threads, and show how far that is.
+
+    Raises:
+        ValueError: the system does not hand over a file, or something is no image.
+    """
     found = Scan(
         readable=np.zeros(number, np.bool_),
         sizes=np.zeros((number, 2), np.int32),
@@ -59,10 +67,13 @@ def scan_images(source: ImageSource, number: int, title: str) -> Scan:
         means=np.zeros((number, 3), np.float32),
         squares=np.zeros((number, 3), np.float32),
     )
+    reasons: dict[int, str] = {}
 
     def look(chunk: range) -> int:
         for index in chunk:
-            _look(source, index, found)
+            reason = _look(source, index, title, found)
+            if reason is not None:
+                reasons[index] = reason
         return len(chunk)
 
     chunks = [range(at, min(at + _CHUNK, number)) for at in range(0, number, _CHUNK)]
@@ -78,11 +89,15 @@ def scan_images(source: ImageSource, number: int, title: str) -> Scan:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return found
+    return replace(found, reason=reasons[min(reasons)]) if reasons else found
 
 
 def kept_scan(source: ImageSource, number: int, title: str, folder: Path | None) -> Scan:
-    """The scan that ``folder`` keeps of just these images; where there is none, it is made."""
+    """The scan that ``folder`` keeps of just these images; where there is none, it is made.
+
+    Raises:
+        ValueError: as ``scan_images``.
+    """
     if folder is None:
         return scan_images(source, number, title)
     path = folder / f"{source.fingerprint()}.npz"
@@ -105,28 +120,59 @@ def _read(path: Path, number: int) -> Scan | None:
         with np.load(path, allow_pickle=False) as arrays:
             if int(arrays["format"]) != FORMAT:
                 return None
-            found = Scan(**{field.name: arrays[field.name] for field in fields(Scan)})
+            kept = {field.name: arrays[field.name] for field in fields(Scan)}
+            found = Scan(**(kept | {"reason": str(kept["reason"])}))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     return found if len(found.readable) == number else None
 
 
-def _look(source: ImageSource, index: int, found: Scan) -> None:
+def reason_of(error: Exception) -> str:
+    """Why something cannot be read, in a few words; a damaged image's are pillow's own."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no image format that pillow knows"
+    words = " ".join(str(error).split())[:_LONGEST_REASON]
+    if isinstance(error, OSError) and words:
+        return words
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def _look(source: ImageSource, index: int, title: str, found: Scan) -> str | None:
+    """Fill in what is found of an image, or say why it cannot be read."""
     try:
+        digest = source.digest(index)  # first: no decoder stands between the system and its error
         image = source.open(index)
         size = upright_size(image)
         if image.format in ("JPEG", "MPO"):
             image.draft("RGB", (_LEAST_SIDE, _LEAST_SIDE))
         pixels = np.asarray(upright_rgb(image)).reshape(-1, 3).astype(np.float32) / 255
-        digest = source.digest(index)
+    except NotAnImageError as error:
+        raise ValueError(f"{source.name(index)} of {title}: {error}") from error
     # Decoders of damaged files raise whatever they stumble over: struct.error, SyntaxError, ...
-    except Exception:
-        return
+    except Exception as error:
+        if isinstance(error, OSError) and _is_the_systems(error):
+            raise ValueError(
+                f"{_place(source.name(index), error)} of {title} cannot be read: {error.strerror}; "
+                "it may be whole, so it is not left out: mend that, or take it away"
+            ) from error
+        return reason_of(error)
     found.sizes[index] = size
     found.digests[index] = digest
     found.means[index] = pixels.mean(0)
     found.squares[index] = np.square(pixels).mean(0)
     found.readable[index] = True
+    return None
+
+
+def _is_the_systems(error: OSError) -> bool:
+    """Pillow's own have no number; EINVAL is of a decoder that seeks where a damaged file says."""
+    return error.errno not in (None, errno.EINVAL)
+
+
+def _place(name: str, error: OSError) -> str:
+    """With the path of the file, where the name of the image does not tell."""
+    path = "" if error.filename is None else os.fsdecode(error.filename)
+    return name if not path or path in name or name in path else f"{name} ({path})"
 
 
 def listing_of(paths: Iterator[Path], root: Path) -> str:

@@ -6,11 +6,19 @@ from typing import Protocol
 from PIL import Image
 
 
+class NotAnImageError(ValueError):
+    """What a source holds is no image at all: whoever made the source can mend it."""
+
+
 class ImageSource(Protocol):
     """Images by number; asked from several threads at once."""
 
     def open(self, index: int) -> Image.Image:
-        """An image, decoded or not yet; may raise anything where it cannot be read."""
+        """An image, decoded or not yet; may raise anything where it cannot be read.
+
+        Raises:
+            NotAnImageError: there is something else in its place.
+        """
         ...
 
     def name(self, index: int) -> str:

@@ -14,7 +14,8 @@ from latency.console import Terminal
 from nas.data.collection import Collection, Part, consecutive, image_data
 from nas.data.dataset import ImageData
 from nas.data.decoding import decoding_threads
-from nas.data.source import place_in
+from nas.data.scan import reason_of
+from nas.data.source import NotAnImageError, place_in
 
 
 class Items(Protocol):
@@ -115,7 +116,7 @@ def as_image(item: Any) -> Image.Image:
     """An image of pillow's, a tensor ``(C, H, W)`` or an array ``(H, W[, C])`` as pillow's.
 
     Raises:
-        ValueError: it is none of these, or its numbers are not pixels.
+        NotAnImageError: it is none of these, or its numbers are not pixels.
     """
     if isinstance(item, Image.Image):
         return item
@@ -125,11 +126,15 @@ def as_image(item: Any) -> Image.Image:
     elif isinstance(item, np.ndarray):
         pixels = item
     else:
-        raise ValueError(f"an image must be pillow's, a tensor or an array, but is a {type(item)}")
+        raise NotAnImageError(
+            f"an image must be pillow's, a tensor or an array, but is a {type(item)}"
+        )
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
-        raise ValueError(f"an image must have 1, 3 or 4 channels, but has the shape {item.shape}")
+        raise NotAnImageError(
+            f"an image must have 1, 3 or 4 channels, but has the shape {item.shape}"
+        )
     return Image.fromarray(_bytes(pixels))
 
 
@@ -137,7 +142,7 @@ def _bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)
     if pixels.dtype.kind != "f" or not (pixels.min() >= 0 and pixels.max() <= 1):
-        raise ValueError(
+        raise NotAnImageError(
             f"pixels must be bytes or numbers in 0..1, but are {pixels.dtype} in "
             f"{pixels.min():g}..{pixels.max():g}; leave normalising to the framework"
         )
@@ -147,21 +152,27 @@ def _bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
 def _labels(source: ItemsSource, number: int, title: str) -> NDArray[np.int64]:
     """Of all items; 0 of those that cannot be read, which the scan will find, too."""
 
-    def label(index: int) -> int | None:
+    def label(index: int) -> int | str:
         try:
             item = source.item(index)
-        except Exception:  # whatever a data set of somebody else's may raise
-            return None
+        except Exception as error:  # whatever a data set of somebody else's may raise
+            return reason_of(error)
         return _label(item, title)
 
     labels = np.zeros(number, np.int64)
+    reasons: list[str] = []
     with (
         Terminal().progress(f"reading {number:,} labels of {title}") as update,
         ThreadPoolExecutor(decoding_threads()) as pool,
     ):
         for index, found in enumerate(pool.map(label, range(number))):
-            labels[index] = found or 0
+            if isinstance(found, str):
+                reasons.append(found)
+            else:
+                labels[index] = found
             update(index + 1, number)
+    if number and len(reasons) == number:
+        raise ValueError(f"no item of {title} can be read; the first: {reasons[0]}")
     return labels
 
 

@@ -116,10 +116,12 @@ def test_a_damaged_image_is_named_by_its_row(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images = [_png(rng) for _ in range(20)]
     images[7]["bytes"] = images[7]["bytes"][:60]
+    with pytest.raises(OSError, match="truncated") as raised:
+        Image.open(io.BytesIO(images[7]["bytes"])).load()
     data = _load(_write(tmp_path / "a.parquet", img=(datasets.Image(), images)))
     assert data.notes == (
         f"1 of 20 images of {tmp_path}/a.parquet cannot be read and are skipped: "
-        "train[7] (photo.png)",
+        f"train[7] (photo.png); the first: {raised.value}",
     )
 
 

@@ -1,5 +1,6 @@
 """What a folder may hold, and what is said of one that is no data set."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -104,10 +105,12 @@ class TestDamagedPictures:
             (pets / f"cat/cut{number}.jpg").write_bytes(whole[: len(whole) // (2 + number)])
         (pets / "dog/empty.png").write_bytes(b"")
         (pets / "dog/text.jpeg").write_text("not a picture")
+        with pytest.raises(OSError, match="truncated") as raised:
+            Image.open(pets / "cat/cut0.jpg").load()
         data = _load(pets)
         assert data.notes == (
             f"5 of 26 images of {pets} cannot be read and are skipped: cat/cut0.jpg, cat/cut1.jpg, "
-            "cat/cut2.jpg, dog/empty.png, dog/text.jpeg",
+            f"cat/cut2.jpg, dog/empty.png, dog/text.jpeg; the first: {raised.value}",
         )
         assert isinstance(data.train, LazySplit)
         for split in (data.train, data.validation, data.test):
@@ -132,8 +135,13 @@ class TestDamagedPictures:
     def test_only_damaged_ones_are_no_class(self, pets: Path) -> None:
         for file in (pets / "dog").iterdir():
             file.write_bytes(b"damaged")
-        with pytest.raises(ValueError, match="has 0 images of the class 'dog' that can be read"):
+        with pytest.raises(
+            ValueError, match="has 0 images of the class 'dog' that can be read"
+        ) as e:
             _load(pets)
+        assert "10 of 20 images" in str(e.value)
+        assert "dog/0.png, " in str(e.value)
+        assert str(e.value).endswith("; the first: no image format that pillow knows")
 
     def test_one_that_goes_later_is_named(self, draw: Draw, tmp_path: Path) -> None:
         for kind in ("cat", "dog"):
@@ -146,6 +154,75 @@ class TestDamagedPictures:
             ValueError, match=r"(cat|dog)/\d\.png could be read when .* put it back"
         ):
             list(data.train.batches(4, 8))
+
+
+class TestWhatTheSystemDoesNotHandOver:
+    """The images may be whole: they are neither left out, nor is it kept that they are bad."""
+
+    REASON = r"Input/output error; it may be whole, so it is not left out: mend that, or take it"
+
+    @pytest.fixture
+    def failing(self, pets: Path) -> Path:
+        """A file that can be opened, and of which reading fails: address 0 is never mapped."""
+        failing = pets / "dog/3.png"
+        failing.unlink()
+        failing.symlink_to("/proc/self/mem")
+        return failing
+
+    def test_a_file_that_cannot_be_read_ends_the_command(
+        self, pets: Path, tmp_path: Path, failing: Path
+    ) -> None:
+        with pytest.raises(ValueError, match=self.REASON) as raised:
+            _load(pets, scans=str(tmp_path / "scans"))
+        assert str(raised.value).startswith(f"dog/3.png of {pets} cannot be read: ")
+        assert not (tmp_path / "scans").exists()
+        failing.unlink()
+        assert _load(pets, scans=str(tmp_path / "scans")).notes == ()
+
+    def test_a_file_without_permission_ends_it(
+        self, pets: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # By mode bits it would not stop who runs the tests as root.
+        read = Path.read_bytes
+
+        def guarded(path: Path) -> bytes:
+            if path == pets / "cat/7.png":
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return read(path)
+
+        monkeypatch.setattr(Path, "read_bytes", guarded)
+        with pytest.raises(
+            ValueError, match=r"^cat/7\.png of .*/pets cannot be read: Permission denied; it may be"
+        ):
+            _load(pets)
+
+    def test_a_folder_that_cannot_be_listed_ends_it(
+        self, pets: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        draw("cat/more/1.png")
+        scandir = os.scandir
+
+        def guarded(path: str) -> object:
+            if Path(path) == pets / "cat/more":
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", guarded)
+        with pytest.raises(ValueError, match=r"/pets/cat/more cannot be listed: Permission denied"):
+            _load(pets)
+
+    def test_a_damaged_file_that_sends_its_decoder_astray_is_left_out(self, pets: Path) -> None:
+        # Of a PCX with a palette, pillow looks for it 769 bytes before the end.
+        header = bytearray(128)
+        header[:4] = 10, 5, 1, 8
+        header[8:12] = 7, 0, 7, 0
+        header[65:68] = 1, 8, 0
+        (pets / "cat/short.pcx").write_bytes(header)
+        with pytest.raises(OSError, match="Invalid argument"):
+            Image.open(pets / "cat/short.pcx").load()
+        (note,) = _load(pets).notes
+        assert "1 of 21 images" in note
+        assert "cat/short.pcx; the first: [Errno 22] Invalid argument" in note
 
 
 class TestScans:

@@ -1,5 +1,7 @@
 """What the items of a data set of torch's may be."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -80,7 +82,41 @@ def test_an_item_that_cannot_be_read_is_skipped() -> None:
 
     data = torch_dataset_data(dataset=Broken(_items([0, 1] * 10).items), seed=0)
     assert len(data.train) + len(data.validation) + len(data.test) == 19
-    assert data.notes == ("1 of 20 images of Broken cannot be read and are skipped: train[3]",)
+    assert data.notes == (
+        "1 of 20 images of Broken cannot be read and are skipped: train[3]; the first: "
+        "RuntimeError: disk on fire",
+    )
+
+
+def test_items_that_can_none_be_read_are_no_single_class() -> None:
+    class Broken(Pairs):
+        def __getitem__(self, index: int) -> object:
+            raise KeyError(f"photo{index}")
+
+    with pytest.raises(
+        ValueError, match=r"^no item of Broken can be read; the first: KeyError: 'photo0'$"
+    ):
+        torch_dataset_data(dataset=Broken([None] * 20), seed=0)
+
+
+def test_a_file_that_is_not_handed_over_is_not_skipped(tmp_path: Path) -> None:
+    class Files(Pairs):
+        def __getitem__(self, index: int) -> object:
+            if index == 3:
+                np.load(tmp_path / "photo.npy")
+            return self.items[index]
+
+    with pytest.raises(ValueError, match="cannot be read: No such file or directory") as raised:
+        torch_dataset_data(dataset=Files(_items([0, 1] * 10).items), seed=0)
+    assert str(raised.value).startswith(f"train[3] ({tmp_path}/photo.npy) of Files cannot")
+
+
+def test_normalised_images_are_not_taken_for_damaged() -> None:
+    items = Pairs([(torch.randn(3, 8, 8), number % 2) for number in range(20)])
+    with pytest.raises(
+        ValueError, match=r"^train\[0\] of Pairs: pixels must be bytes .* leave normalising to the"
+    ):
+        torch_dataset_data(dataset=items, seed=0)
 
 
 @pytest.mark.parametrize(
