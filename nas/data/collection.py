@@ -59,6 +59,7 @@ class Collection:
         name, title: for reports and files; for messages.
         labels: ``(N,)``, indices into ``class_names``.
         parts: the numbers of the images of each part that the data set has; one alone is split.
+        notes: what a person should know of how the images were found.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Collection:
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     parts: dict[Part, Rows]
+    notes: tuple[str, ...] = ()
 
 
 def consecutive(lengths: Mapping[Part, int]) -> dict[Part, Rows]:
@@ -111,7 +113,7 @@ def image_data(
         test=splits[Part.TEST],
         class_names=collection.class_names,
         preprocessing=preprocessing,
-        notes=tuple(_notes(collection, scan, rows)),
+        notes=(*collection.notes, *_notes(collection, scan, rows)),
     )
 
 

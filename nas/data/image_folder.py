@@ -81,17 +81,17 @@ def _collection(root: Path, name: str) -> Collection:
     parts = _part_folders(root)
     class_names = _class_names(root, parts)
     files: list[str] = []
+    others: list[str] = []
     labels: list[int] = []
     lengths = {}
     for part, folder in parts.items():
         begun = len(files)
         for label, class_name in enumerate(class_names):
-            found = _images_below(folder / class_name, root)
+            found, of_other_kinds = _files_below(folder / class_name, root)
             if not found:
-                raise ValueError(
-                    f"{folder / class_name} holds no images; add some, or take the folder away"
-                )
+                raise ValueError(_no_images(folder / class_name, of_other_kinds))
             files += found
+            others += of_other_kinds
             labels += [label] * len(found)
         lengths[part] = len(files) - begun
     listing = listing_of((root / file for file in files), root)
@@ -102,6 +102,25 @@ def _collection(root: Path, name: str) -> Collection:
         labels=np.array(labels, np.int64),
         class_names=class_names,
         parts=consecutive(lengths),
+        notes=_left_out(root, len(files), others),
+    )
+
+
+def _no_images(folder: Path, others: Sequence[str]) -> str:
+    if not others:
+        return f"{folder} holds no images; add some, or take the folder away"
+    return (
+        f"{folder} holds no images, only files of kinds that pillow does not read "
+        f"({len(others):,}), such as {others[0]}; convert them, or take the folder away"
+    )
+
+
+def _left_out(root: Path, images: int, others: Sequence[str]) -> tuple[str, ...]:
+    if not others:
+        return ()
+    return (
+        f"{len(others):,} of {images + len(others):,} files of {root} are of kinds that pillow "
+        f"does not read and are left out, such as {others[0]}",
     )
 
 
@@ -164,18 +183,18 @@ def _subfolders(folder: Path) -> list[str]:
         return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
-def _images_below(folder: Path, root: Path) -> list[str]:
-    """Paths in ``root`` of the images in ``folder`` and below, by name."""
-    found = []
+def _files_below(folder: Path, root: Path) -> tuple[list[str], list[str]]:
+    """Paths in ``root`` of the images in ``folder`` and below, and of all other files, by name."""
+    images: list[str] = []
+    others: list[str] = []
     for parent, folders, names in os.walk(folder, onerror=_not_listed, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = Path(parent).relative_to(root).as_posix()
-        found += [
-            f"{inside}/{name}"
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in _extensions()
-        ]
-    return sorted(found)
+        for name in names:
+            if not name.startswith("."):
+                known = Path(name).suffix.lower() in _extensions()
+                (images if known else others).append(f"{inside}/{name}")
+    return sorted(images), sorted(others)
 
 
 def _not_listed(error: OSError) -> NoReturn:

@@ -55,11 +55,16 @@ def test_pictures_are_found_by_their_extension_and_below(pets: Path, draw: Draw)
     draw("cat/.hidden.png")
     draw(".trash/1.png")
     (pets / "cat/notes.txt").write_text("no picture")
+    for name in ("dog/b.heic", "cat/more/a.HEIC", "cat/without", "dog/.DS_Store"):
+        (pets / name).write_bytes(b"unknown")
     data = _load(pets)
     assert data.class_names == ("cat", "dog")
     assert len(data.train) + len(data.validation) + len(data.test) == 22
     assert data.name == "pets"
-    assert data.notes == ()
+    assert data.notes == (
+        f"4 of 26 files of {pets} are of kinds that pillow does not read and are left out, such as "
+        "cat/more/a.HEIC",
+    )
 
 
 def test_the_parts_follow_from_contents_not_from_names_or_places(
@@ -289,6 +294,16 @@ class TestWhatIsNoDataSet:
         (pets / "bird").mkdir()
         with pytest.raises(ValueError, match=r"pets/bird holds no images; add some, or take"):
             _load(pets)
+
+    def test_a_class_of_other_files(self, pets: Path) -> None:
+        (pets / "bird").mkdir()
+        for number in range(12):
+            (pets / f"bird/{number:02}.heic").write_bytes(b"unknown")
+        with pytest.raises(ValueError, match="pets/bird holds no images, only files of") as raised:
+            _load(pets)
+        assert str(raised.value).endswith(
+            " (12), such as bird/00.heic; convert them, or take the folder away"
+        )
 
     def test_other_classes_in_another_part(self, draw: Draw, tmp_path: Path) -> None:
         for name in ("train/cat/1.png", "train/dog/1.png", "val/cat/1.png", "val/bird/1.png"):
