@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from latency.devices import Device
 from latency.plan import MeasureSettings
 from nas.checks import check_range
+from nas.configuration import plain_values
 from nas.data import ImageData
 from nas.run_folder import Folder
 from nas.settings import for_networks
-from nas.setup import build, check_run_name, config_errors
+from nas.setup import build, check_run_name
 from nas.training import TrainSettings
 from nas.training.devices import accelerator_of
 from nas.training.full import FullTraining, Keep
@@ -61,8 +62,7 @@ def build_training(config: DictConfig, *, command: str) -> TrainRun:
     Raises:
         ValueError: a value is out of range or of the wrong type; the message names it.
     """
-    with config_errors():
-        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    plain = plain_values(config)
     _check_start(plain)
     check_run_name("name", name := str(plain["name"]))
     _check_plain(plain)
