@@ -10,6 +10,7 @@ from omegaconf import DictConfig, open_dict
 from latency.devices import Device
 from nas.configuration import config_errors, plain_values
 from nas.data import ImageData
+from nas.earlier_run import EarlierRun
 from nas.executors import Executor
 from nas.setup import build, check_run_name, table_path
 from nas.training.peer_weights import Library
@@ -60,6 +61,8 @@ def build_run(config: DictConfig, *, command: str) -> NetAdaptRun:
     settings = _settings(config, plain, device)
     data: ImageData = build("data", config.data)
     seed, weights = _start(plain, data, settings.resolution)
+    if weights is not None and (earlier := EarlierRun.of(weights.path)) is not None:
+        earlier.check_parts(plain["data"], data)
     return NetAdaptRun(
         settings=settings,
         seed=seed,

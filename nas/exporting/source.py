@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nas.data import ImageData
 from nas.exporting.metadata import describe_preprocessing, read_metadata
-from nas.run_folder import CONFIG_FILE, Folder
+from nas.run_folder import CONFIG_FILE, Folder, config_folder, read_config
 from nas.training.peer_weights import Library
 from nas.training.released import WeightsSource, read_weights
 from search_spaces import Architecture, build_model
@@ -45,15 +43,14 @@ class FinishedRun:
         if not path.is_dir():
             raise ValueError(f"run={path} is no folder; give that of a run, such as run=runs/NAME")
         _check_finished(path)
-        folders = [path, path.resolve().parent]  # of several targets each has a folder in the run's
-        config_folder = next((each for each in folders if (each / CONFIG_FILE).exists()), None)
-        if config_folder is None:
+        settings = config_folder(path)
+        if settings is None:
             raise ValueError(f"run={path} holds no {CONFIG_FILE}; give the folder of a run")
         return FinishedRun(
             folder=path,
-            config_folder=config_folder,
+            config_folder=settings,
             architecture=Architecture.from_yaml(path / _NETWORK),
-            config=_read_config(config_folder / CONFIG_FILE),
+            config=read_config(settings),
             summary=Folder(path).read_json(_SUMMARY) or {},
         )
 
@@ -115,15 +112,3 @@ def _said(path: Path) -> dict[str, Any]:
         return read_metadata(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}; delete it, and nothing is lost") from None
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError):
-        config = None
-    if not isinstance(config, dict) or not isinstance(config.get("data"), dict):
-        raise ValueError(
-            f"{path} does not say which data the run had; was it made by this version?"
-        )
-    return config
