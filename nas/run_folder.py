@@ -71,7 +71,7 @@ class RunFolder(Folder):
         self.is_resumed = (path / CONFIG_FILE).exists()
         try:
             if self.is_resumed:
-                _check_same(path, flat(_read_config(path)), flat(config), may_change)
+                _check_same(path, flat(_saved(path)), flat(config), may_change)
             else:
                 _check_empty(path)
         except ValueError:
@@ -88,6 +88,30 @@ class RunFolder(Folder):
         self.close()
         if not self.is_resumed:
             shutil.rmtree(self.path, ignore_errors=True)
+
+
+def config_folder(path: Path) -> Path | None:
+    """Where the settings of a run are: of several targets each has a folder in the run's."""
+    folders = [path, path.resolve().parent]
+    return next((each for each in folders if (each / CONFIG_FILE).exists()), None)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The settings of a run.
+
+    Raises:
+        ValueError: they cannot be read, or do not say which data the run had.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        config = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        config = None
+    if not isinstance(config, dict) or not isinstance(config.get("data"), dict):
+        raise ValueError(
+            f"{path} does not say which data the run had; was it made by this version?"
+        )
+    return config
 
 
 @contextmanager
@@ -118,7 +142,7 @@ def _lock(path: Path) -> BinaryIO:
     return file
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _saved(path: Path) -> dict[str, Any]:
     try:
         saved = yaml.safe_load((path / CONFIG_FILE).read_text())
     except (yaml.YAMLError, UnicodeDecodeError):

@@ -3,8 +3,7 @@
 import inspect
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ import optuna
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from latency.devices import Device
 from latency.plan import MeasureSettings
+from nas.configuration import plain_values
 from nas.data import ImageData
 from nas.evaluators import Evaluator
 from nas.executors import Executor
@@ -131,25 +130,13 @@ class Search:
         return not self.sampler.pareto and not isinstance(self.pruner, optuna.pruners.NopPruner)
 
 
-@contextmanager
-def config_errors() -> Iterator[None]:
-    """While a configuration is read, what it lacks or cannot refer to is a ``ValueError``."""
-    try:
-        yield
-    except OmegaConfBaseException as error:
-        raise ValueError(" ".join(str(error).split())) from None
-
-
 def build_search(config: DictConfig, *, command: str) -> Search:
     """Build everything that ``conf/search.yaml`` describes.
 
     Raises:
         ValueError: a value is out of range or of the wrong type; the message names it.
     """
-    with config_errors():
-        if missing := sorted(OmegaConf.missing_keys(config)):
-            raise ValueError(f"{missing[0]} is missing; give {missing[0]}=…")
-        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    plain = plain_values(config)
     device: Device = build("device", config.device)
     second_stage = SecondStage.of(plain)
     headroom = 1.0 if second_stage is None else second_stage.headroom

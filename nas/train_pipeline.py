@@ -44,6 +44,8 @@ def run_training(run: TrainRun, terminal: Terminal, *, is_first: bool) -> dict[s
     if not is_first:
         _help(run, terminal)
         return {}
+    for note in run.notes:
+        terminal.line(note)
     for note in run.data.notes:
         terminal.line(f"data: {note}")
     folder = RunFolder(run.folder, run.config, MAY_CHANGE_ON_RESUME)

@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from latency.devices import Device
 from latency.plan import MeasureSettings
 from nas.checks import check_range
+from nas.configuration import plain_values
 from nas.data import ImageData
-from nas.run_folder import Folder
+from nas.earlier_run import EarlierRun
 from nas.settings import for_networks
-from nas.setup import build, check_run_name, config_errors
+from nas.setup import build, check_run_name
 from nas.training import TrainSettings
 from nas.training.devices import accelerator_of
 from nas.training.full import FullTraining, Keep
@@ -23,7 +24,7 @@ from nas.units import parse_latency_ms
 from search_spaces import Architecture, load_seed, seed_names
 
 _SEED_RESOLUTION = 224
-_BEST, _SUMMARY = "best.yaml", "summary.json"
+_BEST, _WEIGHTS = "best.yaml", "best.pt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class TrainRun:
         timed: whether ``best.onnx`` is measured on ``device``.
         target_ms: what it must meet there, where something was asked for.
         config: what the run folder keeps.
+        notes: what a person should know of it, a line each.
     """
 
     name: str
@@ -53,6 +55,7 @@ class TrainRun:
     folder: Path
     config: dict[str, Any]
     command: str
+    notes: tuple[str, ...] = ()
 
 
 def build_training(config: DictConfig, *, command: str) -> TrainRun:
@@ -61,16 +64,16 @@ def build_training(config: DictConfig, *, command: str) -> TrainRun:
     Raises:
         ValueError: a value is out of range or of the wrong type; the message names it.
     """
-    with config_errors():
-        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    _check_start(plain)
-    check_run_name("name", name := str(plain["name"]))
+    plain = plain_values(config)
     _check_plain(plain)
+    check_run_name("name", name := str(plain["name"]))
     settings = _settings(config, plain)
     devices = _devices(plain["devices"], settings)
     device: Device = build("device", config.device)
     data: ImageData = build("data", config.data)
     architecture, weights = _start(plain, data)
+    measure = for_networks(build("measure", config.measure))
+    target_ms, notes = _target_ms(plain, measure)
     return TrainRun(
         name=name,
         architecture=architecture,
@@ -87,11 +90,12 @@ def build_training(config: DictConfig, *, command: str) -> TrainRun:
         devices=devices,
         device=device,
         timed=plain["timed"],
-        target_ms=_target_ms(plain),
-        measure=for_networks(build("measure", config.measure)),
+        target_ms=target_ms,
+        measure=measure,
         folder=Path(str(plain["runs"])) / name,
         config=plain,
         command=command,
+        notes=notes,
     )
 
 
@@ -105,6 +109,7 @@ def _check_start(plain: dict[str, Any]) -> None:
 
 
 def _check_plain(plain: dict[str, Any]) -> None:
+    _check_start(plain)
     check_range("seed", plain["seed"], 0, 2**31, whole=True)
     check_range("checkpoint_s", plain["checkpoint_s"], 0, 1e6)
     if plain["resolution"] is not None:
@@ -114,19 +119,17 @@ def _check_plain(plain: dict[str, Any]) -> None:
             raise ValueError(f"{field} must be true or false, but got {plain[field]!r:.80}")
 
 
-def _target_ms(plain: dict[str, Any]) -> float | None:
-    """What is asked for, or else what the run that ``from`` names had to meet."""
+def _target_ms(
+    plain: dict[str, Any], measure: MeasureSettings
+) -> tuple[float | None, tuple[str, ...]]:
+    """What is asked for, or else what the run that ``from`` names had to meet; and notes on it."""
     if plain["target_latency"] is not None:
-        return parse_latency_ms(plain["target_latency"])
-    if plain["from"] is None:
-        return None
-    folder = Folder(Path(str(plain["from"])))
-    summary = folder.read_json(_SUMMARY)
-    latency = summary.get("latency") if isinstance(summary, dict) else None
-    target_ms = latency.get("target_ms") if isinstance(latency, dict) else None
-    if target_ms is not None:
-        check_range(f"latency.target_ms of {folder.path / _SUMMARY}", target_ms, 1e-6, 1e9)
-    return target_ms
+        return parse_latency_ms(plain["target_latency"]), ()
+    earlier = None if plain["from"] is None else EarlierRun.of(Path(str(plain["from"])) / _WEIGHTS)
+    if earlier is None:
+        return None, ()
+    target_ms, note = earlier.target_ms(plain["device"], measure)
+    return target_ms, () if note is None else (note,)
 
 
 def _settings(config: DictConfig, plain: dict[str, Any]) -> TrainSettings:
@@ -159,16 +162,18 @@ def _start(plain: dict[str, Any], data: ImageData) -> tuple[Architecture, Weight
     size: int | None = plain["resolution"]
     if plain["from"] is not None:
         folder = Path(str(plain["from"]))
-        if not (folder / "best.pt").exists():
+        if not (folder / _WEIGHTS).exists():
             raise ValueError(
-                f"from={folder} holds no {_BEST} and best.pt of a finished run; give the folder of "
-                "one, such as from=runs/mobilenet_v3_15ms"
+                f"from={folder} holds no {_BEST} and {_WEIGHTS} of a finished run; give the folder "
+                "of one, such as from=runs/mobilenet_v3_15ms"
             )
-        network, weights = _read(folder / _BEST), weights or WeightsSource(path=folder / "best.pt")
+        network, weights = _read(folder / _BEST), weights or WeightsSource(path=folder / _WEIGHTS)
     elif (path := _network_file(str(plain["arch"]))) is not None:
         network = _read(path)
     else:
         network = load_seed(str(plain["arch"]), resolution=size or _SEED_RESOLUTION)
+    if weights is not None and (earlier := EarlierRun.of(weights.path)) is not None:
+        earlier.check_parts(plain["data"], data)
     if size is not None:
         network = network.with_resolution(size)
     return network.with_num_classes(data.num_classes), weights

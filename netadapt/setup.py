@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from latency.devices import Device
+from nas.configuration import config_errors, plain_values
 from nas.data import ImageData
+from nas.earlier_run import EarlierRun
 from nas.executors import Executor
-from nas.setup import build, check_run_name, config_errors, table_path
+from nas.setup import build, check_run_name, table_path
 from nas.training.peer_weights import Library
 from nas.training.released import WeightsSource
 from netadapt.changes import ProposalKind
@@ -54,11 +56,13 @@ def build_run(config: DictConfig, *, command: str) -> NetAdaptRun:
     """
     with config_errors():
         config = _with_random_seed(config)
-        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    plain = plain_values(config)
     device: Device = build("device", config.device)
     settings = _settings(config, plain, device)
     data: ImageData = build("data", config.data)
     seed, weights = _start(plain, data, settings.resolution)
+    if weights is not None and (earlier := EarlierRun.of(weights.path)) is not None:
+        earlier.check_parts(plain["data"], data)
     return NetAdaptRun(
         settings=settings,
         seed=seed,

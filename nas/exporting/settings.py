@@ -11,14 +11,16 @@ from omegaconf import DictConfig, OmegaConf
 from latency.devices import Device, LocalDevice
 from latency.plan import MeasureSettings
 from nas.checks import check_fields, check_range
+from nas.configuration import plain_values
 from nas.data import ImageData
 from nas.exporting.ranges import Method
 from nas.exporting.source import FinishedRun
 from nas.settings import for_networks
-from nas.setup import build, config_errors
+from nas.setup import build
 from search_spaces.precision import Precision
 
 PRECISIONS = (Precision.FP32, Precision.INT8)
+_HINTS = {"run": "the folder of a finished run: run=runs/NAME"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +124,7 @@ def build_export(config: DictConfig, *, command: Sequence[str]) -> Export:
     Raises:
         ValueError: a value is out of range or of the wrong type, or the run cannot be used.
     """
-    with config_errors():
-        if OmegaConf.is_missing(config, "run"):
-            raise ValueError("run is missing; give the folder of a finished run: run=runs/NAME")
-        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    plain = plain_values(config, _HINTS)
     settings = _settings(plain)
     run = FinishedRun.read(Path(str(plain["run"])))
     given = config.get("device") or run.config.get("device")

@@ -1,21 +1,25 @@
 """A finished run, read from its folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nas.data import ImageData
 from nas.exporting.metadata import describe_preprocessing, read_metadata
-from nas.run_folder import CONFIG_FILE, Folder
+from nas.run_folder import CONFIG_FILE, Folder, config_folder, read_config
 from nas.training.peer_weights import Library
 from nas.training.released import WeightsSource, read_weights
 from search_spaces import Architecture, build_model
 from search_spaces.torch_model import Network
 
 _NETWORK, _WEIGHTS, _FILE, _SUMMARY = "best.yaml", "best.pt", "best.onnx", "summary.json"
+_NAMED = 3
+_REMEDY = (
+    "put the images back as they were, or train on what is there now, under another name=…, and "
+    "export that run"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +49,14 @@ class FinishedRun:
         if not path.is_dir():
             raise ValueError(f"run={path} is no folder; give that of a run, such as run=runs/NAME")
         _check_finished(path)
-        folders = [path, path.resolve().parent]  # of several targets each has a folder in the run's
-        config_folder = next((each for each in folders if (each / CONFIG_FILE).exists()), None)
-        if config_folder is None:
+        settings = config_folder(path)
+        if settings is None:
             raise ValueError(f"run={path} holds no {CONFIG_FILE}; give the folder of a run")
         return FinishedRun(
             folder=path,
-            config_folder=config_folder,
+            config_folder=settings,
             architecture=Architecture.from_yaml(path / _NETWORK),
-            config=_read_config(config_folder / CONFIG_FILE),
+            config=read_config(settings),
             summary=Folder(path).read_json(_SUMMARY) or {},
         )
 
@@ -85,17 +88,29 @@ class FinishedRun:
         found = f"run={self.folder} was trained on other data than {data.name} is now"
         if self.architecture.num_classes != data.num_classes:
             raise ValueError(
-                f"{found}: {self.architecture.num_classes} classes, not {data.num_classes}"
+                f"{found}: {self.architecture.num_classes} classes, not {data.num_classes}; "
+                f"{_REMEDY}"
             )
         path = self.folder / _FILE
         said = _said(path) if path.exists() else {}
         now = describe_preprocessing(self.architecture, data)
-        for what, then, is_now in (
-            ("classes", said.get("classes"), list(data.class_names)),
-            ("preprocessing", said.get("preprocessing"), now),
+        for then, is_now in (
+            (_by_number(said.get("classes", ())), _by_number(data.class_names)),
+            (said.get("preprocessing", {}), now),
         ):
-            if then is not None and then != is_now:
-                raise ValueError(f"{found}: its {what} were {then!r:.120}, now {is_now!r:.120}")
+            if changed := _changes(then, is_now):
+                raise ValueError(f"{found}: {changed}; {_REMEDY}")
+
+
+def _by_number(class_names: Sequence[str]) -> dict[str, str]:
+    return {f"class {number}": name for number, name in enumerate(class_names)}
+
+
+def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What is otherwise now, the first few; empty where nothing is, or was not said then."""
+    changed = [name for name in {**then, **now} if then.get(name) != now.get(name)] if then else []
+    said = (f"{name} was {then.get(name)!r:.80}, is {now.get(name)!r:.80}" for name in changed)
+    return ", ".join(islice(said, _NAMED)) + (", …" if len(changed) > _NAMED else "")
 
 
 def _check_finished(path: Path) -> None:
@@ -115,15 +130,3 @@ def _said(path: Path) -> dict[str, Any]:
         return read_metadata(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}; delete it, and nothing is lost") from None
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError):
-        config = None
-    if not isinstance(config, dict) or not isinstance(config.get("data"), dict):
-        raise ValueError(
-            f"{path} does not say which data the run had; was it made by this version?"
-        )
-    return config

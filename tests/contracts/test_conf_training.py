@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from nas.data import Augmentation
 from nas.resolvers import register_resolvers
@@ -134,7 +136,18 @@ def finished(tmp_path: Path) -> Path:
     network = load_seed("mnasnet_b1", resolution=64).with_num_classes(7)
     (tmp_path / "best.yaml").write_text(network.to_yaml())
     (tmp_path / "best.pt").write_bytes(b"weights")
+    _save_settings(tmp_path)
     return tmp_path
+
+
+def _save_settings(run: Path, *overrides: str) -> None:
+    """Leave what a run's folder says of its settings."""
+    register_resolvers()
+    with initialize_config_dir(config_dir=str(CONF), version_base=None):
+        config = compose("search", ["target_latency=15ms", "name=run", *overrides])
+    nodes = {name: config[name] for name in ("seed", "data", "device", "measure")}
+    plain = OmegaConf.to_container(OmegaConf.create(nodes), resolve=True)
+    (run / "config.yaml").write_text(yaml.safe_dump(plain))
 
 
 def test_a_runs_network_with_its_weights_or_without(finished: Path) -> None:
@@ -169,6 +182,38 @@ def test_the_target_is_that_of_the_run_before(
     assert _build(f"from={finished}").target_ms == target_ms
     assert _build(f"from={finished}", "target_latency=800us").target_ms == 0.8
     assert _build(f"arch={finished}").target_ms is None  # its network alone
+
+
+def test_a_target_is_one_of_a_device_and_of_how_it_measures(finished: Path) -> None:
+    (finished / "summary.json").write_text('{"latency": {"target_ms": 20.0}}')
+    _save_settings(finished, "device=ssh", "device.host=board", "measure.threads=2")
+    same = ("device=ssh", "device.host=board", "measure.threads=2")
+    begun = _build(f"from={finished}", *same)
+    assert (begun.target_ms, begun.notes) == (20.0, ())
+    for other, reason in (((), "device._target_="), (same[:2], "measure.threads=2")):
+        run = _build(f"from={finished}", *other)
+        assert run.target_ms is None
+        (note,) = run.notes
+        assert f"20 ms, is not taken over: it is of {reason}" in note
+        given = _build(f"from={finished}", "target_latency=20ms", *other)
+        assert (given.target_ms, given.notes) == (20.0, ())
+    # best.onnx is a float32 file: what an int8 file must meet is none of its matter.
+    _save_settings(finished, "measure.precision=int8")
+    (note,) = _build(f"from={finished}").notes
+    assert "it is of measure.precision=int8, and now it is fp32" in note
+
+
+def test_weights_of_a_run_are_tested_on_what_it_has_not_seen(finished: Path) -> None:
+    _save_settings(finished, "seed=3")
+    begun = (f"from={finished}",), ("arch=mnasnet_b1", f"weights={finished}/best.pt")
+    for given in begun:
+        with pytest.raises(ValueError, match=r"data\.seed=3, but now it is data\.seed=0: .*; give"):
+            _build(*given)
+        assert _build(*given, "data.seed=3").training.seed == 0
+        assert _build(*given, "seed=3").training.seed == 3
+    with pytest.raises(ValueError, match=r"; give data\.test_share=0\.2$"):
+        _build(*begun[0], "seed=3", "data.test_share=0.3")
+    assert _build(f"arch={finished}").weights is None  # and new ones know no image
 
 
 def test_a_target_that_is_none_is_refused(finished: Path) -> None:

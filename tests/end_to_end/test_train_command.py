@@ -110,6 +110,10 @@ def test_a_network_is_trained_tested_exported_and_measured(
     assert (found["latency"]["target_ms"], found["verdict"]) == (1000, None)  # timed=false
     assert found["accuracy"]["test"] > 0.3  # it goes on with the weights that were found
 
+    leaking = run_command(train_command("arch=null", f"from={run}", "name=leaking", "seed=3"))
+    assert (leaking.returncode, len(leaking.stderr.splitlines())) == (2, 1)
+    assert "was trained with data.seed=0, but now it is data.seed=3" in leaking.stderr
+
 
 def _kill_at(step: int, command: list[str], checkpoint: Path, environment: dict[str, str]) -> None:
     """Start a training and kill it when it has kept so many steps, or some more."""

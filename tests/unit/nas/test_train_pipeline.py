@@ -49,6 +49,13 @@ def test_a_run_has_a_page_a_summary_and_a_verdict_and_the_page_can_be_drawn_agai
     assert page.read_bytes() == drawn
 
 
+def test_what_a_person_should_know_is_said_first(
+    make_train_run: Callable[..., TrainRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_training(make_train_run(notes=("no target",)), Terminal(), is_first=True)
+    assert capsys.readouterr().out.startswith("no target\ndata: 1 of 71 images")
+
+
 def test_a_run_of_a_version_without_verdicts_gets_one(
     make_train_run: Callable[..., TrainRun],
 ) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.data import Preprocessing
 from nas.exporting.metadata import describe_network, with_metadata
 from nas.exporting.source import FinishedRun
 from nas.training.weights import save_weights
@@ -82,7 +81,8 @@ def test_data_that_has_changed_is_refused(trained, make_run: MakeRun) -> None:
     run = FinishedRun.read(folder)
     run.check_data(data)
     fewer = replace(data, class_names=("a", "b"))
-    with pytest.raises(ValueError, match="trained on other data than digits is now: 10 classes"):
+    other = "trained on other data than digits is now: 10 classes, not 2; put the images back"
+    with pytest.raises(ValueError, match=other):
         run.check_data(fewer)
     described = describe_network(trained.architecture, data, Precision.FP32)
     content = build_onnx(trained.architecture, trained.model.state_dict()).SerializeToString()
@@ -91,10 +91,14 @@ def test_data_that_has_changed_is_refused(trained, make_run: MakeRun) -> None:
     (folder / "best.onnx").write_bytes(with_metadata(content, described))
     run.check_data(data)
     swapped = replace(data, class_names=data.class_names[::-1])
-    with pytest.raises(ValueError, match=re.escape("its classes were ['0', '1',")):
+    ends = "; put the images back as they were, or train on what is there now, under another name=…"
+    first = "is now: class 0 was '0', is '9', class 1 was '1', is '8', class 2 was '2', is '7', …"
+    with pytest.raises(ValueError, match=re.escape(first + ends)):
         run.check_data(swapped)
-    brighter = replace(data, preprocessing=Preprocessing(mean=(0.9,) * 3, std=(0.3,) * 3))
-    with pytest.raises(ValueError, match="its preprocessing were"):
+    was = data.preprocessing
+    brighter = replace(data, preprocessing=replace(was, mean=(0.9,) * 3))
+    said = f"is now: mean was {list(was.mean)}, is [0.9, 0.9, 0.9]"
+    with pytest.raises(ValueError, match=re.escape(said + ends)):
         run.check_data(brighter)
     (folder / "best.onnx").write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"best\.onnx is damaged: this is no ONNX model"):
