@@ -84,7 +84,7 @@ def _help(run: TrainRun, terminal: Terminal) -> None:
     folder = Folder(run.folder)
     architecture, weights = _start(run, terminal)
     stage = _stage(run, architecture, folder)
-    if not stage.is_made(architecture, folder):
+    if not stage.is_trained(architecture, folder):
         stage.train(architecture, weights, folder, terminal)
 
 
@@ -105,7 +105,7 @@ def _stage(run: TrainRun, architecture: Architecture, folder: Folder) -> LastSta
     """The last stage, where all processes that train together have been started."""
     stage = LastStage(data=run.data, device=run.device, training=run.training, measure=run.measure)
     fabric = make_fabric(run.training.settings, run.devices)
-    if run.devices > 1 and not stage.is_made(architecture, folder):
+    if run.devices > 1 and not stage.is_trained(architecture, folder):
         fabric.launch()
     return replace(stage, training=replace(run.training, team=Team(fabric)))
 
