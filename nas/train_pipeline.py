@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from latency.console import Terminal
-from nas.handover import LastStage
+from nas.handover import NETWORK, LastStage
 from nas.report.training_contents import training_report
 from nas.report.training_page import render_page
 from nas.report.training_summary import build_summary, summary_lines
@@ -60,7 +60,7 @@ def run_training(run: TrainRun, terminal: Terminal, *, is_first: bool) -> dict[s
         else:
             terminal.line(f"{folder.path} is finished; for another run give another name=…")
             if not (folder.path / _PAGE).exists():
-                trained = Architecture.from_yaml(folder.path / "best.yaml")
+                trained = Architecture.from_yaml(folder.path / NETWORK)
                 _write_page(run, trained, summary, folder, terminal)
         terminal.line()
         for line in summary_lines(summary, str(folder.path)):
@@ -121,6 +121,8 @@ def _finish(
     """Train, test, export, measure, report; returns the summary."""
     if run.target_ms is not None:
         terminal.line(f"target {run.target_ms:g} ms")
+    # Also of a training that diverges, for arch=…: another library's weights may have changed it.
+    folder.write(NETWORK, architecture.to_yaml().encode())
     made = stage.make(architecture, weights, folder, terminal, title=architecture.name)
     measured, described = None, None
     if run.timed:
