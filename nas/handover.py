@@ -19,14 +19,14 @@ from nas.exporting.onnx_file import export_onnx
 from nas.run_folder import Folder, count_test
 from nas.training import evaluate
 from nas.training.full import CHECKPOINT, FullTraining, Trained
-from nas.training.weights import save_weights
+from nas.training.weights import load_weights, save_weights
 from search_spaces import Architecture, build_model
 from search_spaces.precision import Precision
 from search_spaces.torch_model import Network
 
-ONNX_FILE = "best.onnx"
+NETWORK, WEIGHTS, ONNX_FILE = "best.yaml", "best.pt", "best.onnx"
 TRAINED = "trained.json"
-"""What is known of the files before they are measured, and what they were made of."""
+"""What is known of the weights, of the ONNX file once there is one, and what they were made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class LastStage:
         """Train a network, test it once, and write ``best.yaml``, ``best.pt``, ``best.onnx``.
 
         Where the folder holds them, trained in the same way, they are only measured. Where training
-        was stopped, it goes on.
+        was stopped, it goes on; where exporting failed, nothing is trained or tested again.
 
         Args:
             weights: a ``state_dict`` that training starts from.
@@ -82,6 +82,7 @@ class LastStage:
 
         Raises:
             DivergenceError: training diverged.
+            TrainingError: the machine cannot train the network.
             ExportError: the ONNX file disagrees with torch.
             DeviceError: measuring failed.
         """
@@ -102,27 +103,33 @@ class LastStage:
         title: str = "the winner",
     ) -> dict[str, Any]:
         """``hand_over`` before the clock; returns what a ``Handover`` says then, and the epoch."""
-        if not self.is_made(architecture, folder):
+        found = self._known(architecture, folder)
+        if found is None:
             folder.remove(TRAINED)  # it is of other files
-            found = self._make(architecture, weights, folder, terminal, title)
-            made_of = self._made_of(architecture)
-            folder.write_json(TRAINED, {"made_of": made_of, "found": found})
-        trained = folder.read_json(TRAINED)
-        assert trained is not None, "it is made"
-        return dict(trained["found"])
+            found = self._train_and_test(architecture, weights, folder, terminal, title)
+        if "logit_difference" not in found or not (folder.path / ONNX_FILE).exists():
+            found = self._export(architecture, found, folder, terminal, title)
+        return found
 
-    def is_made(self, architecture: Architecture, folder: Folder) -> bool:
-        """Whether the folder holds the network's files, trained in the same way."""
+    def is_trained(self, architecture: Architecture, folder: Folder) -> bool:
+        """Whether the folder holds the network's weights, trained in the same way and tested."""
+        return self._known(architecture, folder) is not None
+
+    def _known(self, architecture: Architecture, folder: Folder) -> dict[str, Any] | None:
+        """What is known of the weights in the folder, where they are of such a training."""
         trained = folder.read_json(TRAINED)
-        if trained is None or not (folder.path / ONNX_FILE).exists():
-            return False
-        return bool(trained["made_of"] == self._made_of(architecture))
+        if trained is None or not (folder.path / WEIGHTS).exists():
+            return None
+        return dict(trained["found"]) if trained["made_of"] == self._made_of(architecture) else None
+
+    def _note(self, found: Mapping[str, Any], architecture: Architecture, folder: Folder) -> None:
+        folder.write_json(TRAINED, {"made_of": self._made_of(architecture), "found": found})
 
     def _made_of(self, architecture: Architecture) -> dict[str, Any]:
         training = self.training.settings.decisive() | {"keep": self.training.keep.value}
         return {"network": architecture.to_yaml(), "training": training}
 
-    def _make(
+    def _train_and_test(
         self,
         architecture: Architecture,
         weights: Mapping[str, Tensor] | None,
@@ -130,26 +137,49 @@ class LastStage:
         terminal: Terminal,
         title: str,
     ) -> dict[str, Any]:
-        """Write the network's files."""
+        """Write the network and its weights, and what the test part says of them."""
         model, trained = self.train(architecture, weights, folder, terminal, title=title)
+        folder.remove(ONNX_FILE)  # it is of other weights
+        folder.write(NETWORK, architecture.to_yaml().encode())
+        state = {name: value.cpu() for name, value in model.state_dict().items()}
+        save_weights(folder.path / WEIGHTS, state)
         tested = self._test(model, terminal, title)
-        tests = count_test(folder, tested)
-        model.cpu()
+        # Counted, and known at once: what is stopped later does not look at the test part again.
+        found = {
+            "validation_accuracy": trained.accuracy,
+            "test_accuracy": tested,
+            "tests": count_test(folder, tested),
+            "epoch": trained.epoch,
+        }
+        self._note(found, architecture, folder)
+        return found
+
+    def _export(
+        self,
+        architecture: Architecture,
+        found: Mapping[str, Any],
+        folder: Folder,
+        terminal: Terminal,
+        title: str,
+    ) -> dict[str, Any]:
+        """Write the ONNX file of the weights in the folder; returns what is known then.
+
+        Raises:
+            ExportError: it disagrees with torch; the weights stay, and what is known of them.
+        """
+        model = build_model(architecture)
+        model.load_state_dict(load_weights(folder.path / WEIGHTS))
         with terminal.progress(f"exporting {title}"):
             content, difference = export_onnx(architecture, model, batch=self.measure.batch)
         described = describe_network(architecture, self.data, Precision.FP32)
-        described["accuracy"] = {"validation": trained.accuracy, "test": tested}
-        content = with_metadata(content, described)
-        folder.write("best.yaml", architecture.to_yaml().encode())
-        save_weights(folder.path / "best.pt", model.state_dict())
-        folder.write(ONNX_FILE, content)
-        return {
-            "validation_accuracy": trained.accuracy,
-            "test_accuracy": tested,
-            "tests": tests,
-            "logit_difference": difference,
-            "epoch": trained.epoch,
+        described["accuracy"] = {
+            "validation": found["validation_accuracy"],
+            "test": found["test_accuracy"],
         }
+        folder.write(ONNX_FILE, with_metadata(content, described))
+        known = {**found, "logit_difference": difference}
+        self._note(known, architecture, folder)
+        return known
 
     def train(
         self,
@@ -183,7 +213,7 @@ class LastStage:
                 model,
                 self.data.test,
                 resolution=model.architecture.resolution,
-                batch_size=self.training.settings.batch_size,
+                batch_size=self.training.settings.images_at_once,
                 on_step=update,
             )
 

@@ -30,6 +30,7 @@ from nas.run_folder import Folder, RunFolder
 from nas.setup import Search
 from nas.storage import StorageError
 from nas.study import Candidate
+from nas.training.failures import TrainingError
 from nas.training.full import FullTraining
 from nas.training.meter import DivergenceError
 from nas.trials import build_problem, opened_study, run_trials, write_trials
@@ -47,6 +48,7 @@ FAILURES = (
     ExportError,
     OptunaError,
     StorageError,
+    TrainingError,
 )
 """What a person can mend; shown as one line."""
 
@@ -165,7 +167,9 @@ def _finish(
     stage = LastStage(
         data=search.data,
         device=search.device,
-        training=FullTraining(settings=settings.final, seed=settings.seed, begins_anew=True),
+        training=FullTraining(
+            settings=settings.final, group="final", seed=settings.seed, begins_anew=True
+        ),
         measure=settings.measure_networks,
     )
     return stage.hand_over(architecture, weights, folder, terminal)

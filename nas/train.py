@@ -26,11 +26,13 @@ def _hydra_main(config: DictConfig) -> None:
         from nas.pipeline import FAILURES
         from nas.train_pipeline import run_training
         from nas.train_setup import build_training
+        from nas.training.failures import TrainingError
     try:
         command = shlex.join(["python", "-m", "nas.train", *sys.argv[1:]])
         run_training(build_training(config, command=command), terminal, is_first=is_first)
     except FAILURES as error:
-        if is_first or os.environ.get("CHRONAS_DEBUG"):
+        # What one process alone lacks, such as memory, the first one would never hear of.
+        if is_first or isinstance(error, TrainingError) or os.environ.get("CHRONAS_DEBUG"):
             show_failure(error)
         sys.exit(USER_ERROR)
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from latency.console import Terminal
-from nas.handover import LastStage
+from nas.handover import NETWORK, LastStage
 from nas.report.training_contents import training_report
 from nas.report.training_page import render_page
 from nas.report.training_summary import build_summary, summary_lines
@@ -62,7 +62,7 @@ def run_training(run: TrainRun, terminal: Terminal, *, is_first: bool) -> dict[s
         else:
             terminal.line(f"{folder.path} is finished; for another run give another name=…")
             if not (folder.path / _PAGE).exists():
-                trained = Architecture.from_yaml(folder.path / "best.yaml")
+                trained = Architecture.from_yaml(folder.path / NETWORK)
                 _write_page(run, trained, summary, folder, terminal)
         terminal.line()
         for line in summary_lines(summary, str(folder.path)):
@@ -86,7 +86,7 @@ def _help(run: TrainRun, terminal: Terminal) -> None:
     folder = Folder(run.folder)
     architecture, weights = _start(run, terminal)
     stage = _stage(run, architecture, folder)
-    if not stage.is_made(architecture, folder):
+    if not stage.is_trained(architecture, folder):
         stage.train(architecture, weights, folder, terminal)
 
 
@@ -107,7 +107,7 @@ def _stage(run: TrainRun, architecture: Architecture, folder: Folder) -> LastSta
     """The last stage, where all processes that train together have been started."""
     stage = LastStage(data=run.data, device=run.device, training=run.training, measure=run.measure)
     fabric = make_fabric(run.training.settings, run.devices)
-    if run.devices > 1 and not stage.is_made(architecture, folder):
+    if run.devices > 1 and not stage.is_trained(architecture, folder):
         fabric.launch()
     return replace(stage, training=replace(run.training, team=Team(fabric)))
 
@@ -123,6 +123,8 @@ def _finish(
     """Train, test, export, measure, report; returns the summary."""
     if run.target_ms is not None:
         terminal.line(f"target {run.target_ms:g} ms")
+    # Also of a training that diverges, for arch=…: another library's weights may have changed it.
+    folder.write(NETWORK, architecture.to_yaml().encode())
     made = stage.make(architecture, weights, folder, terminal, title=architecture.name)
     measured, described = None, None
     if run.timed:

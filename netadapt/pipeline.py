@@ -125,7 +125,10 @@ class _Stages:
             data=run.data,
             device=run.device,
             training=FullTraining(
-                settings=run.settings.final, seed=run.settings.random_seed, begins_anew=True
+                settings=run.settings.final,
+                group="final",
+                seed=run.settings.random_seed,
+                begins_anew=True,
             ),
             measure=run.settings.measure_networks,
         )

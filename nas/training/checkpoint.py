@@ -146,3 +146,19 @@ def load_checkpoint(path: Path, purpose: Purpose) -> dict[str, Any] | None:
             )
     state: dict[str, Any] = plain["state"]
     return state
+
+
+def weights_kept(content: Mapping[Any, Any]) -> dict[str, Tensor] | None:
+    """What a training would have ended with where it was kept: its average, or else its weights.
+
+    Args:
+        content: of a file; ``None`` is returned where it is no checkpoint of a training.
+    """
+    match content:
+        case {
+            "format": version,
+            "purpose": dict(),
+            "state": {"learner": {"model": dict() as model, "average": average}},
+        } if version == FORMAT:
+            return average or model
+    return None

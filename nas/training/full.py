@@ -15,6 +15,7 @@ from latency.plan import no_progress
 from nas.data import Split
 from nas.training.checkpoint import Checkpoints, OtherTrainingError
 from nas.training.devices import Team, alone
+from nas.training.failures import Remedies
 from nas.training.logs import CsvLog, Log, TensorBoardLog
 from nas.training.loop import evaluate, train
 from nas.training.meter import Report
@@ -36,6 +37,7 @@ class FullTraining:
 
     Attributes:
         settings: of the loop.
+        group: what a person calls these settings: ``training``, or ``final`` after a search.
         keep: ``BEST``: the network is validated after each epoch, and the epoch with the highest
             accuracy (of several, the first) is the result. ``LAST``: it is validated once, in the
             end, unless ``validates``.
@@ -48,6 +50,7 @@ class FullTraining:
     """
 
     settings: TrainSettings
+    group: str = "training"
     keep: Keep = Keep.LAST
     validates: bool = False
     seed: int
@@ -79,20 +82,31 @@ class FullTraining:
 
         Raises:
             DivergenceError: the loss became infinite or NaN.
+            TrainingError: memory does not suffice, or the network cannot be compiled.
             OtherTrainingError: the checkpoint is of another training.
         """
         team = self.team or alone(self.settings)
         course = partial(
             self._train, model, training, validation, resolution, folder, title, terminal, team
         )
-        try:
-            return course()
-        except OtherTrainingError as error:
-            if not self.begins_anew:
-                raise
-            terminal.line(f"{title} begins anew: {error}".partition("; ")[0])
+        with self._remedies(folder, team).named():
+            try:
+                return course()
+            except OtherTrainingError as error:
+                if not self.begins_anew:
+                    raise
+                terminal.line(f"{title} begins anew: {error}".partition("; ")[0])
             (folder / CHECKPOINT).unlink()
             return course()
+
+    def _remedies(self, folder: Path, team: Team) -> Remedies:
+        return Remedies(
+            settings=self.settings,
+            group=self.group,
+            changeable=self.begins_anew,
+            checkpoint=folder / CHECKPOINT,
+            device=team.device,
+        )
 
     def _train(
         self,
@@ -257,7 +271,7 @@ class _Course:
             self._model,
             self._validation,
             resolution=self._resolution,
-            batch_size=self._full.settings.batch_size,
+            batch_size=self._full.settings.images_at_once,
             on_step=no_progress,
             team=self._team,
         )

@@ -86,13 +86,10 @@ def train(
             steps=plan.total,
         )
         store = Store(checkpoints, purpose)
-    remedy = f"lower the learning rate (it is {settings.learning_rate})"
-    if store is not None:
-        remedy += f"; the last good state is in {store.path}, if it came so far"
     schedule = Schedule.of(settings, plan.total, plan.steps_an_epoch)
     loop = _Loop(
         learner=Learner(model, settings, schedule, seed=seed, team=team),
-        meter=Meter(plan, team, remedy),
+        meter=Meter(plan, team, f"lower the learning rate (it is {settings.learning_rate})"),
         plan=plan,
         store=store,
         is_first=team.rank == 0,

@@ -162,6 +162,11 @@ class TrainSettings:
             return self.learning_rate
         return self.learning_rate * self.batch_size / self.rate_batch
 
+    @property
+    def images_at_once(self) -> int:
+        """The images of a step's largest part."""
+        return math.ceil(self.batch_size / self.accumulate)
+
     def decisive(self) -> dict[str, str]:
         """All settings that the trained weights depend on, by name, to compare and to show."""
         decisive = {name: v for name, v in asdict(self).items() if name not in _WHERE_ONLY}

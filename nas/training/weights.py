@@ -11,6 +11,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from latency.files import write_whole
+from nas.training.checkpoint import weights_kept
 
 _WRAPPERS = ("state_dict", "model")
 """Where training scripts put the weights beside what else they keep."""
@@ -26,8 +27,8 @@ def save_weights(path: Path, weights: Mapping[str, Tensor]) -> Path:
 def load_weights(path: Path) -> dict[str, Tensor]:
     """Read a ``state_dict``, onto the CPU.
 
-    It may stand by itself, be ``state_dict`` or ``model`` of a dictionary, or be a ``.safetensors``
-    file.
+    It may stand by itself, be ``state_dict`` or ``model`` of a dictionary, be in the checkpoint of
+    a training of ours, or be a ``.safetensors`` file.
 
     Raises:
         ValueError: the file cannot be read, or holds something else.
@@ -38,7 +39,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"the weights {path} cannot be read: {error.strerror}") from None
     if isinstance(loaded, dict):
         wrapped = (loaded[name] for name in _WRAPPERS if isinstance(loaded.get(name), dict))
-        loaded = next(wrapped, loaded)
+        loaded = weights_kept(loaded) or next(wrapped, loaded)
     if not isinstance(loaded, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
     ):

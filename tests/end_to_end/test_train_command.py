@@ -102,13 +102,17 @@ def test_a_network_is_trained_tested_exported_and_measured(
     assert other.returncode == 2
     assert "training.learning_rate=0.2, but now it is 0.1" in other.stderr
 
-    more = ("arch=null", f"from={run}", "name=more", "training.epochs=1")
-    begun = run_command(train_command(*more, "training.learning_rate=1e-9"))
-    assert begun.returncode == 0, (begun.stdout, begun.stderr)
-    found = json.loads((tmp_path / "runs" / "more" / "summary.json").read_text())
-    assert found["network"]["weights"] == str(run / "best.pt")
-    assert (found["latency"]["target_ms"], found["verdict"]) == (1000, None)  # timed=false
-    assert found["accuracy"]["test"] > 0.3  # it goes on with the weights that were found
+    for weights, given, target_ms in (
+        ("best.pt", ("arch=null", f"from={run}"), 1000),
+        ("checkpoint.pt", (f"weights={run}/checkpoint.pt",), None),
+    ):
+        more = (f"name={weights}", "training.epochs=1", "training.learning_rate=1e-9")
+        begun = run_command(train_command(*given, *more))
+        assert begun.returncode == 0, (begun.stdout, begun.stderr)
+        found = json.loads((tmp_path / "runs" / weights / "summary.json").read_text())
+        assert found["network"]["weights"] == str(run / weights)
+        assert (found["latency"]["target_ms"], found["verdict"]) == (target_ms, None)  # not timed
+        assert found["accuracy"]["test"] > 0.3  # it goes on with the weights that were found
 
     leaking = run_command(train_command("arch=null", f"from={run}", "name=leaking", "seed=3"))
     assert (leaking.returncode, len(leaking.stderr.splitlines())) == (2, 1)
@@ -246,7 +250,7 @@ def test_bad_input_is_one_line(
     assert not (tmp_path / "runs" / "run").exists()
 
 
-def test_what_diverges_names_the_last_good_state(
+def test_what_diverges_names_the_last_finite_state(
     tmp_path: Path, train_command: Callable[..., list[str]], run_command: Run
 ) -> None:
     wild = ("training.learning_rate=1000", "training.weight_decay=1", "training.epochs=200")
@@ -254,9 +258,25 @@ def test_what_diverges_names_the_last_good_state(
     assert done.returncode == 2, (done.stdout, done.stderr)
     kept = tmp_path / "runs/run/checkpoint.pt"
     assert "lower the learning rate (it is 1000" in done.stderr
-    assert f"the last good state is in {kept}" in done.stderr
-    state = torch.load(kept, weights_only=True)["state"]["learner"]["model"]
-    assert all(bool(torch.isfinite(value).all()) for value in state.values())
+    assert f"to go on from the last finite state give weights={kept}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert all(bool(torch.isfinite(value).all()) for value in load_weights(kept).values())
+
+
+def test_without_a_compiler_one_line_says_what_to_do(
+    tmp_path: Path,
+    train_command: Callable[..., list[str]],
+    run_command: Run,
+    environment: dict[str, str],
+) -> None:
+    environment |= {"CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    done = run_command(train_command("++training.compile=true", "training.epochs=1"))
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert done.stderr.startswith("error: torch cannot compile the network here (")
+    assert "give ++training.compile=false" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    done = run_command(train_command("++training.compile=false", "training.epochs=1"))
+    assert done.returncode == 0, (done.stdout, done.stderr)
 
 
 def test_weights_of_other_classes_begin_with_a_new_classifier(

@@ -1,5 +1,6 @@
 """The last stage: what is trained stays, whatever becomes of the measurement."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import torch
 from latency.console import Terminal
 from latency.devices.base import DeviceError
 from latency.plan import MeasureSettings
+from nas import handover
 from nas.data import ImageData, MemorySplit, Preprocessing, Split
 from nas.exporting.metadata import read_metadata, with_metadata
+from nas.exporting.onnx_file import ExportError
 from nas.handover import Handover, LastStage
 from nas.run_folder import Folder
 from nas.training import TrainSettings, full
@@ -129,7 +132,66 @@ def test_what_is_trained_otherwise_is_another_file_with_its_own_measurement(
     assert len(trainings) == 2
 
     (tmp_path / "best.onnx").unlink()
+    assert _hand_over(device, network, tmp_path, longer) == second
+    assert len(trainings) == 2
+    (tmp_path / "best.pt").unlink()
     assert _hand_over(device, network, tmp_path, longer).tests == 3
+
+
+@pytest.mark.parametrize("failure", [ExportError("the logits differ"), KeyboardInterrupt()])
+def test_whatever_becomes_of_the_onnx_file_weights_and_test_stay(
+    failure: BaseException,
+    network: Architecture,
+    trainings: list[TrainSettings],
+    make_device: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    longer = TrainSettings(epochs=2, batch_size=10)
+    whole = _hand_over(make_device(), network, tmp_path / "whole", longer)
+    _hand_over(make_device(), network, tmp_path / "parts")
+    trainings.clear()
+
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    with monkeypatch.context() as failing:
+        failing.setattr(handover, "export_onnx", fail)
+        for _ in range(2):
+            with pytest.raises(type(failure)):
+                _hand_over(make_device(), network, tmp_path / "parts", longer)
+    one, other = (load_weights(tmp_path / name / "best.pt") for name in ("whole", "parts"))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert Architecture.from_yaml(tmp_path / "parts" / "best.yaml") == network
+    assert not (tmp_path / "parts" / "best.onnx").exists(), "it is of other weights"
+
+    found = _hand_over(make_device(), network, tmp_path / "parts", longer)
+    assert (found.tests, len(trainings)) == (2, 1)
+    assert (found.test_accuracy, found.logit_difference) == (
+        whole.test_accuracy,
+        whole.logit_difference,
+    )
+    assert len(json.loads((tmp_path / "parts" / "tests.json").read_text())) == 2
+    files = [(tmp_path / name / "best.onnx").read_bytes() for name in ("whole", "parts")]
+    assert files[0] == files[1]
+
+
+def test_weights_are_there_before_the_test_part_is_looked_at(
+    network: Architecture,
+    make_device: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(model: torch.nn.Module, *_: Any, **__: Any) -> float:
+        saved = load_weights(tmp_path / "best.pt")
+        assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(handover, "evaluate", stop)
+        with pytest.raises(KeyboardInterrupt):
+            _hand_over(make_device(), network, tmp_path)
+    assert _hand_over(make_device(), network, tmp_path).tests == 1
 
 
 def test_training_that_was_stopped_goes_on(

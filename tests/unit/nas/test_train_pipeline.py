@@ -3,13 +3,22 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from latency.console import Terminal
 from nas.train_pipeline import run_training
 from nas.train_setup import TrainRun
+from nas.training.learner import Learner
+from nas.training.meter import DivergenceError
+from nas.training.peer_weights import TIMM_NORM_EPSILON
+from nas.training.released import WeightsSource
+from nas.training.weights import save_weights
+from search_spaces import Architecture, build_model
+from search_spaces.blocks import ClassifierHead, ConvNormAct
 from tests.pages import Page
 
 
@@ -81,3 +90,25 @@ def test_without_a_clock_the_device_is_not_asked(
     assert device.asked == []
     timed = run_training(make_train_run(target_ms=2.0), Terminal(quiet=True), is_first=True)
     assert (timed["verdict"], timed["accuracy"]) == ("missed", summary["accuracy"])
+
+
+def test_the_network_of_what_diverges_is_kept_with_what_its_weights_changed(
+    make_train_run: Callable[..., TrainRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint's weights are of that network, and not of the one that was given."""
+    blocks = (ConvNormAct(out_channels=8, kernel=3, stride=2), ClassifierHead(num_classes=10))
+    network = Architecture(name="tiny", blocks=blocks, resolution=16, norm_epsilon=1e-3)
+    names = {"blocks.0.unit.conv": "conv_stem", "blocks.0.unit.norm": "bn1"}
+    timms = {
+        f"{names.get(layer, 'classifier')}.{part}": value
+        for name, value in build_model(network).state_dict().items()
+        for layer, _, part in (name.rpartition("."),)
+    }
+    given = WeightsSource(path=save_weights(tmp_path / "timm.pt", timms))
+    monkeypatch.setattr(Learner, "loss_of", lambda *_: torch.tensor(float("nan")))
+    run = make_train_run(architecture=network, weights=given)
+    with pytest.raises(DivergenceError):
+        run_training(run, Terminal(quiet=True), is_first=True)
+    kept = Architecture.from_yaml(run.folder / "best.yaml")
+    assert (network.norm_epsilon, kept.norm_epsilon) == (1e-3, TIMM_NORM_EPSILON)
+    assert not (run.folder / "best.pt").exists()

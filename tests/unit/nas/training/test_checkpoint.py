@@ -202,10 +202,10 @@ def test_without_a_file_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "none.pt", {}) is None
 
 
-def test_where_it_diverges_the_last_good_state_is_named_and_kept(tmp_path: Path) -> None:
+def test_where_it_diverges_the_last_good_state_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     wild = _settings(epochs=500, learning_rate=1000.0, weight_decay=1.0, warmup=1.0)
-    with pytest.raises(DivergenceError, match=r"the last good state is in .*checkpoint\.pt"):
+    with pytest.raises(DivergenceError, match=r"lower the learning rate \(it is 1000"):
         _train(wild, path)
     state = torch.load(path, weights_only=True)["state"]
     weights = state["learner"]["model"].values()

@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from nas.training.checkpoint import FORMAT, save_checkpoint
+from nas.training.state_file import write_state
 from nas.training.weights import load_weights, save_weights
 
 STATE = {"one.weight": torch.arange(6.0).view(2, 3), "one.bias": torch.ones(2)}
@@ -28,6 +30,20 @@ def test_weights_are_found_beside_what_else_was_saved(tmp_path: Path, wrapper: s
     content = {"epoch": 3, "optimizer": {"lr": 0.1}, wrapper: STATE}
     torch.save(content, tmp_path / "a.pth")
     _assert_is_state(load_weights(tmp_path / "a.pth"))
+
+
+@pytest.mark.parametrize("has_average", [True, False])
+def test_of_a_trainings_checkpoint_the_average_is_read_or_else_the_weights(
+    tmp_path: Path, has_average: bool
+) -> None:
+    other = {name: value + 1 for name, value in STATE.items()}
+    learner = {"model": other, "average": STATE} if has_average else {"model": STATE}
+    state = {"step": 3, "learner": {"average": None, **learner, "optimizer": {"state": {}}}}
+    save_checkpoint(tmp_path / "checkpoint.pt", {"seed": "1"}, state)
+    _assert_is_state(load_weights(tmp_path / "checkpoint.pt"))
+    write_state(tmp_path / "newer.pt", FORMAT + 1, {"purpose": {}, "state": state})
+    with pytest.raises(ValueError, match="must hold a state_dict"):
+        load_weights(tmp_path / "newer.pt")
 
 
 def test_safetensors(tmp_path: Path) -> None:
