@@ -130,7 +130,8 @@ def build_export(config: DictConfig, *, command: Sequence[str]) -> Export:
     given = config.get("device") or run.config.get("device")
     device = LocalDevice() if given is None else build("device", OmegaConf.create(given))
     measure: MeasureSettings = _measure(run.config.get("measure"), settings)
-    data: ImageData = build("data", OmegaConf.create(run.config["data"]))
+    elsewhere = {name: value for name, value in plain["data"].items() if value is not None}
+    data: ImageData = build("data", OmegaConf.create({**run.config["data"], **elsewhere}))
     run.check_data(data)
     return Export(
         settings=settings,

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from PIL import Image
 
 from latency.devices import LocalDevice
 from latency.devices.offline import OfflineDevice
@@ -47,6 +49,26 @@ def test_device_and_measuring_are_the_runs(make_run: MakeRun) -> None:
     assert _build(f"run={folder}", "measure=true").measures
     assert _build(f"run={folder}", "batch=2").measure.batch == 2
     assert _build(f"run={folder}", "device=local").device == LocalDevice()
+
+
+def test_the_images_may_lie_elsewhere(make_run: MakeRun, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(120):
+        folder = tmp_path / "here" / str(number % 10)
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    images = {
+        "_target_": "nas.data.image_folder.image_folder_data",
+        "path": str(tmp_path / "there"),
+        "scans": str(tmp_path / "scans"),
+        "seed": 0,
+    }
+    folder = make_run(data=images)
+    with pytest.raises(ValueError, match="there is no folder"):
+        _build(f"run={folder}")
+    export = _build(f"run={folder}", f"data.path={tmp_path / 'here'}")
+    assert (export.data.name, export.data.num_classes) == ("here", 10)
 
 
 def test_one_method_or_several(make_run: MakeRun) -> None:
