@@ -114,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     check_range("--share", options.share, 0.05, 0.99)
     check_range("--delta", options.delta, 0.001, 0.5)
-    terminal, found = Terminal(), []
+    terminal, found = Terminal(), list[Figures]()
+    environment = environment_columns(threads=MEASURE.threads, packages=PACKAGES)
     for name in options.seeds:
         seed = load_seed(name, resolution=options.resolution)
         with (
@@ -122,11 +123,9 @@ def _run(options: argparse.Namespace) -> None:
             terminal.progress(f"{name}: measuring") as update,
         ):
             found.append(shave(seed, Path(folder), options, update))
+        if options.record:
+            append_row("netadapt_savings", environment | found[-1].columns())
     print_figures(found)
-    if options.record:
-        environment = environment_columns(threads=MEASURE.threads, packages=PACKAGES)
-        for figures in found:
-            append_row("netadapt_savings", environment | figures.columns())
 
 
 def shave(seed: Architecture, folder: Path, options: argparse.Namespace, update: Update) -> Figures:
