@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from latency.console import Update
@@ -83,7 +84,12 @@ class StepTable:
     def _ensure(
         self, steps: Iterable[Step], measure: MeasureSettings, update: Update
     ) -> LatencyTable:
-        # What the first step begins with: blocks of all sizes, as they are in a network.
-        nothing = LatencyTable({}, (), str(self.path))
-        company = missing_steps(self.seed, nothing, 1.0, self.proposals, ahead=_AHEAD)
+        company = _first_steps(self.seed, self.proposals)
         return ensure_table(self.device, self.path, steps, {}, measure, update, company=company)
+
+
+@cache
+def _first_steps(seed: Architecture, proposals: ProposalSettings) -> tuple[Step, ...]:
+    """What the first step begins with: blocks of all sizes, as they are in a network."""
+    nothing = LatencyTable({}, (), "nothing")
+    return tuple(missing_steps(seed, nothing, 1.0, proposals, ahead=_AHEAD))

@@ -29,6 +29,7 @@ MakeDevice = Callable[..., Any]
 CONV = ConvNormAct(out_channels=8, kernel=3)
 NETWORK = Architecture(name="two", blocks=(CONV, ClassifierHead(num_classes=10)), resolution=8)
 WHOLE = network_key(NETWORK)
+HEAD = network_keys(NETWORK)[-1]
 KEYS = {*network_keys(NETWORK), *network_boundaries(NETWORK), network_key(NETWORK)}
 
 
@@ -37,6 +38,23 @@ def _ensure(device: Any, path: Path, **options: Any) -> LatencyTable:
     settings = MeasureSettings(**options)
     roles = {NETWORK: CALIBRATION}
     return ensure_table(device, path, steps_of(roles), roles, settings, no_progress, warn)
+
+
+def _forget_head(path: Path) -> None:
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if f'"key": "{HEAD}"' not in line))
+
+
+def _planned(device: Any, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The entries of the plans that the device is given from now on; it measures nothing."""
+    plans: list[dict[str, Any]] = []
+
+    def measure(plan: Path, *_: object) -> None:
+        with zipfile.ZipFile(plan) as archive:
+            plans.extend(json.loads(archive.read("plan.json"))["entries"])
+
+    monkeypatch.setattr(device, "measure", measure)
+    return plans
 
 
 def test_only_what_the_table_lacks_is_measured(tmp_path: Path, make_device: MakeDevice) -> None:
@@ -48,11 +66,9 @@ def test_only_what_the_table_lacks_is_measured(tmp_path: Path, make_device: Make
     assert table.scale == pytest.approx(2 / 1.75)
     assert len(_ensure(device, path)) == 4
     assert len(device.asked) == 1
-    head = network_keys(NETWORK)[-1]
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if f'"key": "{head}"' not in line))
+    _forget_head(path)
     assert len(_ensure(device, path)) == 4
-    assert device.asked[1:] == [{head}]
+    assert device.asked[1:] == [{HEAD}]
 
 
 def test_what_the_table_holds_keeps_what_it_lacks_company(
@@ -60,19 +76,11 @@ def test_what_the_table_holds_keeps_what_it_lacks_company(
 ) -> None:
     device, path = make_device(), tmp_path / "table.jsonl"
     _ensure(device, path)
-    head = network_keys(NETWORK)[-1]
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if f'"key": "{head}"' not in line))
-    plans: list[dict[str, Any]] = []
-
-    def measure(plan: Path, *_: object) -> None:
-        with zipfile.ZipFile(plan) as archive:
-            plans.extend(json.loads(archive.read("plan.json"))["entries"])
-
-    monkeypatch.setattr(device, "measure", measure)
+    _forget_head(path)
+    plans = _planned(device, monkeypatch)
     _ensure(device, path)
     company = {entry["key"] for entry in plans if entry.get("company")}
-    assert company == KEYS - {head, network_key(NETWORK)}
+    assert company == KEYS - {HEAD, network_key(NETWORK)}
     assert {entry["key"] for entry in plans} == KEYS
 
 
@@ -81,21 +89,13 @@ def test_company_is_what_was_named_as_far_as_the_table_holds_it(
 ) -> None:
     device, path = make_device(), tmp_path / "table.jsonl"
     _ensure(device, path)
-    head, own = network_keys(NETWORK)[-1], walk_in_context(NETWORK)
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if f'"key": "{head}"' not in line))
-    plans: list[dict[str, Any]] = []
-
-    def measure(plan: Path, *_: object) -> None:
-        with zipfile.ZipFile(plan) as archive:
-            plans.extend(json.loads(archive.read("plan.json"))["entries"])
-
-    monkeypatch.setattr(device, "measure", measure)
+    _forget_head(path)
+    plans, own = _planned(device, monkeypatch), walk_in_context(NETWORK)
     company = [own[0], (CONV, TensorShape(3, 64, 64), After.IMAGE)]
     ensure_table(device, path, own[1:], {}, MeasureSettings(), no_progress, company=company)
     beside = {entry["key"] for entry in plans if entry.get("company")}
     assert beside == {block_key(*own[0])}
-    assert {entry["key"] for entry in plans} == {*beside, head, *network_boundaries(NETWORK)}
+    assert {entry["key"] for entry in plans} == {*beside, HEAD, *network_boundaries(NETWORK)}
 
 
 def test_more_rounds_refine_a_table_that_is_there(tmp_path: Path, make_device: MakeDevice) -> None:
