@@ -47,7 +47,7 @@ from search_spaces.seeds import load_seed, seed_names
 SEEDS = ("mnasnet_a1", "mobilenet_v3_large", "mobilenet_v2", "mobilenet_v1", "shufflenet_v2_x1_0")
 MEASURE = MeasureSettings(runs=6, min_rounds=3, max_rounds=3)
 EVERYTHING = ProposalSettings(kinds=tuple(ProposalKind))
-AIM, REPEATS, SITTINGS = 0.05, 20, 32
+AIM, REPEATS, SITTINGS = 0.05, 20, 64
 PACKAGES = ("numpy", "onnxruntime")
 
 

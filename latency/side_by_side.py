@@ -6,13 +6,13 @@ two networks run in turns, both feel that alike, and their ratio does not.
 
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from math import hypot, prod
 
 from latency.devices.base import Device
 from latency.measure import measure_entries
 from latency.plan import MeasureSettings, PlanEntry, no_progress
-from latency.profile import half_interval
-from latency.table import Entry, TableError, read_visits
+from latency.profile import half_interval, pooled_spread
+from latency.table import Entry, TableError, read_visits, usual
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,8 @@ class SideBySide:
 
     Attributes:
         first, second: their entries.
-        ratio: the first's latency over the second's, by the clock: the median over the sittings.
+        ratio: the first's latency over the second's, by the clock: the mean over the sittings, on
+            a scale of ratios, in which those where either was made first count alike.
         interval: half the 95 % interval of ``ratio``, relative.
     """
 
@@ -48,16 +49,20 @@ def measure_side_by_side(
     sittings: dict[float, dict[str, dict[str, float]]] = {}
     for visit in read_visits(path)[1]:
         sittings.setdefault(visit["at_s"], {})[visit["key"]] = visit
-    ratios = [
-        sitting[first.key]["median_ms"] / sitting[second.key]["median_ms"]
-        for sitting in sittings.values()
-        if len(sitting) == 2
-    ]
+    # By which was made first: that one is some percent slower (``profile.py``), and a median over
+    # both kinds of sittings would lie anywhere between them.
+    ratios: dict[str, list[float]] = {}
+    for sitting in sittings.values():
+        if len(sitting) == 2:
+            ratio = sitting[first.key]["median_ms"] / sitting[second.key]["median_ms"]
+            ratios.setdefault(next(iter(sitting)), []).append(ratio)
     if not ratios:
         raise TableError(f"{path} holds no sitting of both networks; delete it to measure anew")
+    orders = list(ratios.values())
+    spread = pooled_spread(orders)
     return SideBySide(
         first=entries[0],
         second=entries[1],
-        ratio=median(ratios),
-        interval=half_interval(ratios, 0.0),
+        ratio=prod(usual(order, spread) for order in orders) ** (1 / len(orders)),
+        interval=hypot(*(half_interval(order, spread) for order in orders)) / len(orders),
     )

@@ -234,6 +234,16 @@ def test_a_round_is_in_random_order(make_rounds: Callable[..., Rounds]) -> None:
     assert sorted(orders[0]) == sorted(orders[1])
 
 
+@pytest.mark.parametrize("number", [2, SITTING])
+def test_what_is_made_first_is_made_last_the_next_time(
+    number: int, make_rounds: Callable[..., Rounds]
+) -> None:
+    rounds = make_rounds([_entry(str(n)) for n in range(number)])
+    orders = [[e["key"] for sitting in rounds.due() for e in sitting] for _ in range(40)]
+    assert all(mirrored == order[::-1] for order, mirrored in zip(orders[::2], orders[1::2], strict=True))
+    assert len(set(map(tuple, orders))) > 1
+
+
 def test_progress_is_what_was_visited_and_what_is_known_to_be_due(
     make_rounds: Callable[..., Rounds], make_visit: MakeVisit
 ) -> None:
