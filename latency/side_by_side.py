@@ -5,8 +5,8 @@ two networks run in turns, both feel that alike, and their ratio does not.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from math import hypot, prod
+from pathlib import Path
 
 from latency.devices.base import Device
 from latency.measure import measure_entries
