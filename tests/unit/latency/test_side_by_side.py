@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from latency.plan import MeasureSettings, graph_entry
-from latency.side_by_side import measure_side_by_side
+from latency.side_by_side import SideBySide, measure_side_by_side
 from latency.table import TableError
 from search_spaces.blocks import ConvNormAct
 from search_spaces.lowering import lower_block
@@ -18,23 +18,40 @@ SETTINGS = MeasureSettings(min_rounds=3, max_rounds=3)
 
 
 BLOCK = lower_block(ConvNormAct(out_channels=8, kernel=3), TensorShape(3, 8, 8))
+FIRST, SECOND = graph_entry("first", [BLOCK]), graph_entry("second", [BLOCK])
+
+Measure = Callable[[list[dict[str, Any]]], SideBySide]
+
+
+@pytest.fixture
+def device(make_device: Callable[..., Any]) -> Any:
+    return make_device()
+
+
+@pytest.fixture
+def measure(tmp_path: Path, device: Any) -> Measure:
+    """What comes of these visits, which are in the file already."""
+    path = tmp_path / "clock.jsonl"
+    measure_side_by_side(device, path, FIRST, SECOND, SETTINGS)
+    header = path.read_text().splitlines()[0]
+
+    def of(visits: list[dict[str, Any]]) -> SideBySide:
+        path.write_text("\n".join([header, *map(json.dumps, visits)]) + "\n")
+        return measure_side_by_side(device, path, FIRST, SECOND, SETTINGS)
+
+    return of
 
 
 def test_the_ratio_is_that_of_visits_which_ran_in_turns(
-    tmp_path: Path, make_device: Callable[..., Any], make_visit: Callable[..., Any]
+    measure: Measure, device: Any, make_visit: Callable[..., Any]
 ) -> None:
-    path, device = tmp_path / "clock.jsonl", make_device()
-    first, second = graph_entry("first", [BLOCK]), graph_entry("second", [BLOCK])
-    measure_side_by_side(device, path, first, second, SETTINGS)
-    header = path.read_text().splitlines()[0]
     # The machine becomes five times slower; the first takes 79, 80, 82 % of the second.
     visits = [
         make_visit(key, ms, at_s, median_ms=ms)
         for at_s, slowness, ratio in ((0.0, 1.0, 0.79), (1.0, 5.0, 0.80), (2.0, 2.0, 0.82))
         for key, ms in (("first", ratio * slowness), ("second", slowness))
     ]
-    path.write_text("\n".join([header, *map(json.dumps, visits)]) + "\n")
-    found = measure_side_by_side(device, path, first, second, SETTINGS)
+    found = measure(visits)
     assert device.asked[1:] == [set()]
     assert found.ratio == pytest.approx((0.79 * 0.80 * 0.82) ** (1 / 3))
     assert 0.01 < found.interval < 0.03
@@ -42,18 +59,13 @@ def test_the_ratio_is_that_of_visits_which_ran_in_turns(
     assert found.second.median_ms == 2.0
 
     apart = [{**visit, "at_s": float(number)} for number, visit in enumerate(visits)]
-    path.write_text("\n".join([header, *map(json.dumps, apart)]) + "\n")
     with pytest.raises(TableError, match=r"clock\.jsonl holds no sitting of both networks"):
-        measure_side_by_side(device, path, first, second, SETTINGS)
+        measure(apart)
 
 
 def test_sittings_where_either_was_made_first_count_alike(
-    tmp_path: Path, make_device: Callable[..., Any], make_visit: Callable[..., Any]
+    measure: Measure, make_visit: Callable[..., Any]
 ) -> None:
-    path, device = tmp_path / "clock.jsonl", make_device()
-    first, second = graph_entry("first", [BLOCK]), graph_entry("second", [BLOCK])
-    measure_side_by_side(device, path, first, second, SETTINGS)
-    header = path.read_text().splitlines()[0]
     # What is made first is 4 % slower: 0.8 is 0.832 in most of the sittings and 0.769 in the rest.
     visits = [
         make_visit(key, ms, float(at_s), median_ms=ms)
@@ -64,7 +76,6 @@ def test_sittings_where_either_was_made_first_count_alike(
             else (("second", 1.04), ("first", 0.8))
         )
     ]
-    path.write_text("\n".join([header, *map(json.dumps, visits)]) + "\n")
-    found = measure_side_by_side(device, path, first, second, SETTINGS)
+    found = measure(visits)
     assert found.ratio == pytest.approx(0.8)
     assert found.interval == pytest.approx(0.0)

@@ -1,7 +1,8 @@
 """The last stage: what is trained stays, whatever becomes of the measurement."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,18 @@ def _hand_over(
     return stage.hand_over(network, None, Folder(folder), Terminal())
 
 
+@contextmanager
+def _failing(
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, failure: BaseException
+) -> Iterator[None]:
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    with monkeypatch.context() as failing:
+        failing.setattr(owner, name, fail)
+        yield
+
+
 def test_a_network_is_trained_once_however_often_measuring_fails(
     network: Architecture,
     trainings: list[TrainSettings],
@@ -84,11 +97,7 @@ def test_a_network_is_trained_once_however_often_measuring_fails(
 ) -> None:
     device = make_device()
 
-    def fail(*_: object) -> None:
-        raise DeviceError("the phone is off")
-
-    with monkeypatch.context() as off:
-        off.setattr(device, "measure", fail)
+    with _failing(monkeypatch, device, "measure", DeviceError("the phone is off")):
         for _ in range(2):
             with pytest.raises(DeviceError, match="the phone is off"):
                 _hand_over(device, network, tmp_path)
@@ -152,11 +161,7 @@ def test_whatever_becomes_of_the_onnx_file_weights_and_test_stay(
     _hand_over(make_device(), network, tmp_path / "parts")
     trainings.clear()
 
-    def fail(*_: object, **__: object) -> None:
-        raise failure
-
-    with monkeypatch.context() as failing:
-        failing.setattr(handover, "export_onnx", fail)
+    with _failing(monkeypatch, handover, "export_onnx", failure):
         for _ in range(2):
             with pytest.raises(type(failure)):
                 _hand_over(make_device(), network, tmp_path / "parts", longer)
