@@ -13,7 +13,7 @@ from nas.executors import Died, Event, Executor, Failed, Finished, Retried, Told
 from nas.training.meter import DivergenceError
 from netadapt.choice import Scored, best_proposal
 from netadapt.clock import Timed
-from netadapt.journal import Ended, State, StepFolder
+from netadapt.journal import Ended, State, StepFolder, steps_ended
 from netadapt.proposals import Proposal, ProposalSettings, propose
 from netadapt.tuning import Task, Tuning, tune
 from search_spaces.architecture import Architecture
@@ -65,24 +65,24 @@ class NetAdaptLoop:
     def run(self, start: State, target_ms: float) -> State:
         """Go on until a network surely measures within the target; returns it.
 
+        Of steps that have ended the last one counts, whatever the target was then.
+
         Raises:
             ValueError: no proposal is left, and the target is not met.
         """
-        state, number = start, 0
-        while state.surely_ms > target_ms:
-            number += 1
-            files = StepFolder(self.folder, number)
-            ended = files.ended() or self._step(files, state)
+        states = [start, *(ended.state for ended in steps_ended(self.folder))]
+        while (state := states[-1]).surely_ms > target_ms:
+            ended = self._step(StepFolder(self.folder, len(states)), state)
             if ended is None:
                 if state.measured_ms <= target_ms:
                     break
                 raise NothingLeftError(
-                    f"target_latency cannot be reached: after {number - 1} steps the network "
+                    f"target_latency cannot be reached: after {len(states) - 1} steps the network "
                     f"takes {state.measured_ms:.2f} ms, the target is {target_ms:.2f} ms, and "
                     "nothing is left that saves enough; allow a higher target_latency, a lower "
                     "delta, a smaller divisor, or more kinds"
                 )
-            state = ended.state
+            states.append(ended.state)
         return state
 
     def _step(self, files: StepFolder, state: State) -> Ended | None:
@@ -170,6 +170,7 @@ class NetAdaptLoop:
             weights=state.weights.absolute(),
             new=proposal.architecture,
             sources=proposal.sources,
+            order=self.tuning.seed + files.number,
             answer=files.answer(number).absolute(),
         )
         return partial(tune, self.tuning, task)

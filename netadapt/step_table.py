@@ -50,7 +50,9 @@ class StepTable:
             delta_ms: δ.
             update: told how far it is.
         """
-        table = self._ensure(walk_in_context(network), self.measure, update)
+        # The seed's are there, unless the file was taken away since: at its speed all is told.
+        begun = [*walk_in_context(self.seed), *walk_in_context(network)]
+        table = self._ensure(begun, self.measure, update)
         table, sure = self._completed(table, network, delta_ms, update), set[Step]()
         while self.device.is_live:
             decisive = decisive_steps(network, table, delta_ms, self.proposals)

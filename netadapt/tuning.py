@@ -35,6 +35,7 @@ class Tuning:
         share: of the training images, what proposals are compared on.
         steps: batches; ``train`` says how, without its epochs.
         resolution: of training and comparing, in pixels.
+        seed: of which images are kept, and of weights that the file of a network lacks.
     """
 
     data: str
@@ -53,6 +54,8 @@ class Task:
     Attributes:
         old, weights: the network that it is made of, and the file of its ``state_dict``.
         new, sources: the smaller network, and where its blocks come from.
+        order: seed of the order of images: the same for all proposals of a step, and another one in
+            each, or no step would see more images than the first.
         answer: the file of the accuracy; the weights lie beside it, as ``.pt``.
     """
 
@@ -60,6 +63,7 @@ class Task:
     weights: Path
     new: Architecture
     sources: tuple[int, ...]
+    order: int
     answer: Path
 
 
@@ -80,13 +84,13 @@ def tune(tuning: Tuning, task: Task, channel: Channel) -> float:
     )
     model = build_model(task.new)
     model.load_state_dict(state)
-    torch.manual_seed(tuning.seed)
+    torch.manual_seed(task.order)
     train(
         model,
         used,
         tuning.train,
         resolution=tuning.resolution,
-        seed=tuning.seed,
+        seed=task.order,
         on_step=ChannelMonitor(channel, wants_accuracy=False).step,
         steps=tuning.steps,
     )

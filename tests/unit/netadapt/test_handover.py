@@ -1,5 +1,6 @@
 """Where the file that is handed over measures too slow, shaving goes on."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +15,8 @@ from nas.run_folder import Folder
 from nas.training.weights import save_weights
 from netadapt import pipeline
 from netadapt.clock import Timed
-from netadapt.journal import Ended, State, StepFolder
-from netadapt.loop import NetAdaptLoop, NothingLeftError
+from netadapt.journal import Ended, State, StepFolder, steps_ended
+from netadapt.loop import NetAdaptLoop
 from netadapt.start import Start
 from search_spaces import load_seed
 
@@ -47,28 +48,25 @@ def finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         asked: list[tuple[float, float]] = []
         waiting = iter(measured)
 
-        def shave(loop: NetAdaptLoop, start: State, target_ms: float) -> State:
+        go_on = NetAdaptLoop.run
+
+        def step(loop: NetAdaptLoop, files: StepFolder, state: State) -> Ended | None:
             """A step takes 5 % of the seed's latency away."""
-            state, number = start, 0
-            while state.surely_ms > target_ms:
-                number += 1
-                if number > most_steps:
-                    raise NothingLeftError("nothing is left")
-                files = StepFolder(tmp_path, number)
-                if files.ended() is None:
-                    ms = state.measured_ms - 0.05 * start.measured_ms
-                    weights = save_weights(files.path / "000.pt", {})
-                    new = State(
-                        architecture=SEED, weights=weights, accuracy=0.9, predicted_ms=ms,
-                        measured_ms=ms,
-                    )  # fmt: skip
-                    files.end(Ended(change="a", saved_ms=0.05, state=new), 1)
-                ended = files.ended()
-                assert ended is not None
-                state = ended.state
+            if files.number > most_steps:
+                return None
+            ms = state.measured_ms - 5 * loop.delta_ms
+            weights = save_weights(files.path / "000.pt", {})
+            new = replace(state, weights=weights, predicted_ms=ms, measured_ms=ms, interval=0.0)
+            ended = Ended(change=f"step {files.number}", saved_ms=0.05, state=new)
+            files.end(ended, 1)
+            return ended
+
+        def shave(loop: NetAdaptLoop, start: State, target_ms: float) -> State:
+            state = go_on(loop, start, target_ms)
             asked.append((target_ms, state.measured_ms))
             return state
 
+        monkeypatch.setattr(NetAdaptLoop, "_step", step)
         monkeypatch.setattr(NetAdaptLoop, "run", shave)
         monkeypatch.setattr(LastStage, "hand_over", lambda *_, **__: _handover(*next(waiting)))
         monkeypatch.setattr(pipeline, "write_report", lambda *given: {"target_ms": given[-1]})
@@ -110,6 +108,13 @@ def test_a_latency_is_by_the_clock_then(finish: Any) -> None:
     """The machine has become a quarter slower: 8 ms now are 6.4 ms of then."""
     asked, _ = finish("8ms", [(10.0, 12.5), (7.9, 12.5)])
     assert asked[1] == (pytest.approx(6.4), pytest.approx(6.0))
+
+
+def test_no_step_is_taken_back_on_a_faster_machine(finish: Any, tmp_path: Path) -> None:
+    """It has become a tenth faster: 8 ms now are 8.9 ms of then, which step 3 took."""
+    asked, _ = finish("8ms", [(8.2, 9.0), (7.9, 9.0)])
+    assert asked[1] == (pytest.approx(8 / 0.9), pytest.approx(8.2 / 0.9 - 0.5))
+    assert [ended.change for ended in steps_ended(tmp_path)] == [f"step {n}" for n in range(1, 6)]
 
 
 def test_it_ends_with_what_was_missed_where_nothing_is_left(finish: Any) -> None:

@@ -70,3 +70,18 @@ def test_a_way_to_the_device_is_not_made_for_that(
     own = {block_key(*step) for step in walk_in_context(SEED)}
     assert {table.entry(key).rounds for key in own} == {2}
     assert len(device.asked) == 2  # the network itself, and all that its proposals could need
+
+
+def test_the_table_may_be_taken_away_between_steps(
+    make_device: Callable[..., Any],
+    make_step_table: Callable[[Any], StepTable],
+    silent: Update,
+) -> None:
+    """A run that goes on does not begin with the seed: its blocks are measured anew."""
+    narrower = propose(
+        SEED, make_step_table(make_device(_by_size)).of(SEED, 0.1, silent), 0.1, EXPANSIONS
+    )[0].architecture
+    tables = make_step_table(make_device(_by_size))
+    tables.path.unlink()
+    table = tables.of(narrower, 0.1, silent)
+    assert 0 < table.network_latency_ms(narrower) < table.network_latency_ms(SEED)
