@@ -44,6 +44,15 @@ class EarlierRun:
         found = config_folder(folder)
         return EarlierRun(folder=folder, config={} if found is None else read_config(found))
 
+    def has_seen(self, node: Mapping[str, Any]) -> bool:
+        """Whether it was trained on these images, as far as anybody knows.
+
+        Args:
+            node: what ``conf/data`` says now.
+        """
+        then = self.config.get("data")
+        return then is None or _are_same_images(then, node)
+
     def check_parts(self, node: Mapping[str, Any], data: ImageData) -> None:
         """Refuse to validate or test on images that the weights were trained on.
 
@@ -57,7 +66,7 @@ class EarlierRun:
             ValueError: the same images are split otherwise; the message says what to give.
         """
         then = self.config.get("data")
-        if then is None or not _are_same_images(then, node):
+        if then is None or not self.has_seen(node):
             return
         changed = {
             field: then[field]

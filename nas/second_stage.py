@@ -13,15 +13,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+
 from latency.console import Terminal
 from nas.checks import check_range
+from nas.entry import CONFIG_FOLDER
 from nas.run_folder import flat
+from nas.settings import check_shaved_precision
 from nas.units import format_latency
 
+_NOT_OF_A_RUN = {"defaults", "hydra"}
 _SHARED = ("data", "device", "executor", "final", "measure", "proxy_resolution", "runs", "table")
 """Settings that both stages have, by the same names."""
 
@@ -53,10 +59,34 @@ class SecondStage:
                 "netadapt must be false, true, or settings of its own such as "
                 f"netadapt={{steps:100}}, but got {asked!r:.80}"
             )
+        settings = {} if asked is True else asked
+        _check_names(settings)
+        check_shaved_precision(plain["measure"]["precision"])
         check_range("headroom", headroom, 1.01, 10)
         if plain["handover"] is not True:
             raise ValueError("netadapt=… shaves what is handed over; it needs handover=true")
-        return SecondStage(settings={} if asked is True else asked, headroom=headroom)
+        return SecondStage(settings=settings, headroom=headroom)
+
+
+def _check_names(settings: Mapping[str, Any]) -> None:
+    """Refuse before the search what would be refused after it.
+
+    Raises:
+        ValueError: a setting is none of ``conf/netadapt.yaml``, nor of the classes that it names.
+    """
+    known = OmegaConf.load(Path(CONFIG_FOLDER) / "netadapt.yaml")
+    groups = {
+        name: {field.name for field in fields(get_class(value["_target_"]))}
+        for name, value in known.items()
+        if isinstance(value, DictConfig) and "_target_" in value
+    }
+    names = {str(name) for name in known} - _NOT_OF_A_RUN
+    for name in flat(settings):
+        group, _, field = name.partition(".")
+        fits = group in names and (not field or group not in groups or field in groups[group])
+        if not fits:
+            allowed = ", ".join(sorted(groups.get(group, names)))
+            raise ValueError(f"netadapt has no setting {name!r:.80}; it must be among {allowed}")
 
 
 def shave_winners(
@@ -84,7 +114,7 @@ def shave_winners(
             f"from={folder}",
             f"name=netadapt_{run}{f'_{target}' if len(winners) > 1 else ''}",
             f"target_latency={target}",
-            *(f"{name}={json.dumps(value)}" for name, value in flat(stage.settings).items()),
+            *(f"++{name}={json.dumps(value)}" for name, value in flat(stage.settings).items()),
         ]
         terminal.line()
         terminal.line(f"second stage: {shlex.join(command)}")

@@ -6,11 +6,26 @@ from pathlib import Path
 from latency.plan import MeasureSettings
 from nas.checks import check_range
 from nas.training import TrainSettings
+from search_spaces.precision import Precision
 
 
 def for_networks(measure: MeasureSettings) -> MeasureSettings:
     """The same with the effort that a single figure of a report deserves."""
     return replace(measure, runs=12, min_rounds=8, max_rounds=16)
+
+
+def check_shaved_precision(precision: str) -> None:
+    """Refuse to shave by the clock of another precision than that of the file handed over.
+
+    Raises:
+        ValueError: it is another one.
+    """
+    if precision != Precision.FP32:
+        raise ValueError(
+            f"measure.precision must be {Precision.FP32} where NetAdapt shaves, for best.onnx is "
+            f"what meets the target, but got {str(precision)!r:.80}; python -m nas.export makes "
+            "int8 and fp16 files of it"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

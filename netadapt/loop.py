@@ -10,6 +10,8 @@ from latency.devices.errands import NotMeasuredYet
 from latency.table import LatencyTable
 from nas.evaluation import Steps
 from nas.executors import Died, Event, Executor, Failed, Finished, Retried, Told
+from nas.loop import EvaluationError
+from nas.training.failures import TrainingError
 from nas.training.meter import DivergenceError
 from netadapt.choice import Scored, best_proposal
 from netadapt.clock import Timed
@@ -190,8 +192,15 @@ class NetAdaptLoop:
                 files.set_infeasible(int(event.key), reason)
             case Failed(error=DivergenceError() as error):
                 files.set_infeasible(int(event.key), str(error))
-            case Failed(error=error):
+            case Failed(error=TrainingError() as error) if self.executor.workers > 1:
+                raise TrainingError(f"{error}; or fewer at once: executor.workers=1") from error
+            case Failed(error=TrainingError() | ValueError() | OSError() as error):
                 raise error
+            case Failed(error=error):
+                raise EvaluationError(
+                    f"proposal {event.key} of step {files.number} cannot be fine-tuned: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
             case _:
                 raise AssertionError(event)
         shares.pop(event.key, None)

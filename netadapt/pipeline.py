@@ -38,11 +38,13 @@ def run_netadapt(run: NetAdaptRun, terminal: Terminal) -> dict[str, Any]:
     """
     for note in run.data.notes:
         terminal.line(f"data: {note}")
+    if run.tuning.share is None:
+        terminal.line("proposals are compared on the validation images: the weights know the rest")
     folder = RunFolder(run.folder, run.config, MAY_CHANGE_ON_RESUME)
     clock = Clock(device=run.device, settings=run.settings.measure_networks)
     try:
         start = begin(run, folder, clock, terminal)
-    except NotMeasuredYet:
+    except (NotMeasuredYet, KeyboardInterrupt):
         folder.close()
         raise
     except BaseException:
@@ -50,7 +52,8 @@ def run_netadapt(run: NetAdaptRun, terminal: Terminal) -> dict[str, Any]:
         raise
     try:
         summary: dict[str, Any] | None = folder.read_json("summary.json")
-        if summary is None:
+        if summary is None or summary.get("final") != run.settings.final.decisive():
+            folder.remove("summary.json", "report.html")  # of another training
             summary = _Stages(run, folder, clock, terminal).finish(start)
         terminal.line()
         for line in summary_lines(summary, str(folder.path)):

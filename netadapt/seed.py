@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latency.console import Terminal
 from nas.training import train
+from nas.training.failures import in_short
 from nas.training.peer_weights import Library
 from nas.training.released import WeightsSource, read_weights
 from nas.training.weights import load_weights, save_weights
@@ -81,7 +82,8 @@ def _train(model: Network, run: NetAdaptRun, terminal: Terminal) -> None:
     """Train as ``pretrain`` says; what begins from no file is kept for other runs."""
     settings = run.settings
     used, _ = parts_of(run.tuning)
-    with terminal.progress(f"training {model.architecture.name}") as update:
+    title = f"training {model.architecture.name}"
+    with in_short(settings.pretrain, "pretrain"), terminal.progress(title) as update:
         train(
             model,
             used,
@@ -97,6 +99,7 @@ def _train(model: Network, run: NetAdaptRun, terminal: Terminal) -> None:
 def _trained_before(run: NetAdaptRun) -> Path:
     """Where runs with the same seed, data and training leave its weights for each other."""
     settings, tuning = run.settings, run.tuning
-    decides = run.seed, tuning.data, tuning.share, settings.pretrain, settings.proxy_resolution
-    digest = hashlib.sha256(repr((*decides, settings.random_seed)).encode()).hexdigest()
+    images = run.data.train.fingerprint(), tuning.data, tuning.share
+    decides = run.seed, images, settings.pretrain, settings.proxy_resolution, settings.random_seed
+    digest = hashlib.sha256(repr(decides).encode()).hexdigest()
     return run.folder.parent / ".seeds" / f"{run.seed.name}-{digest[:12]}.pt"

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from latency.plan import MeasureSettings
 from nas.checks import check_range
-from nas.settings import for_networks
+from nas.settings import check_shaved_precision, for_networks
 from nas.training import TrainSettings
+from netadapt.clock import target_in_ms
 from netadapt.proposals import ProposalSettings
 from netadapt.weight_transfer import Keep
 
@@ -27,7 +28,8 @@ class NetAdaptSettings:
         tune: how; its epochs are not used.
         pretrain: how a seed is trained first, where weights are missing.
         final: how the last network is trained, at its own resolution.
-        proposal_share: of the training images, what proposals are compared on.
+        proposal_share: of the training images, what proposals are compared on; not used where the
+            weights know them all.
         resolution: the deployed image size, if not the network's own; ``proxy_resolution``: that of
             fine-tuning.
         random_seed: of weights and order; the order is the same for all proposals of a step.
@@ -51,6 +53,8 @@ class NetAdaptSettings:
     measure: MeasureSettings
 
     def __post_init__(self) -> None:
+        target_in_ms(self.target, 1.0)
+        check_shaved_precision(self.measure.precision)
         check_range("delta", self.delta, 1e-6, 0.5)
         check_range("decay", self.decay, 0.01, 1)
         check_range("steps", self.steps, 1, 10_000_000, whole=True)

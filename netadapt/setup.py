@@ -61,8 +61,10 @@ def build_run(config: DictConfig, *, command: str) -> NetAdaptRun:
     settings = _settings(config, plain, device)
     data: ImageData = build("data", config.data)
     seed, weights = _start(plain, data, settings.resolution)
-    if weights is not None and (earlier := EarlierRun.of(weights.path)) is not None:
+    earlier = None if weights is None else EarlierRun.of(weights.path)
+    if earlier is not None:
         earlier.check_parts(plain["data"], data)
+    knows_all = earlier is not None and earlier.has_seen(plain["data"])
     return NetAdaptRun(
         settings=settings,
         seed=seed,
@@ -70,7 +72,7 @@ def build_run(config: DictConfig, *, command: str) -> NetAdaptRun:
         data=data,
         tuning=Tuning(
             data=json.dumps(plain["data"]),
-            share=settings.proposal_share,
+            share=None if knows_all else settings.proposal_share,
             steps=settings.steps,
             train=settings.tune,
             resolution=settings.proxy_resolution,
@@ -103,7 +105,7 @@ def _settings(config: DictConfig, plain: dict[str, Any], device: Device) -> NetA
         delta=plain["delta"],
         decay=plain["decay"],
         proposals=ProposalSettings(
-            kinds=tuple(_one_of("kinds", kind, ProposalKind) for kind in plain["kinds"]),
+            kinds=_kinds(plain["kinds"]),
             divisor=plain["divisor"],
         ),
         keep=_one_of("keep", plain["keep"], Keep),
@@ -118,6 +120,15 @@ def _settings(config: DictConfig, plain: dict[str, Any], device: Device) -> NetA
         table=table_path(plain["table"], device, measure),
         measure=measure,
     )
+
+
+def _kinds(given: object) -> tuple[ProposalKind, ...]:
+    if not isinstance(given, list):
+        raise ValueError(
+            f"kinds must be a list of {', '.join(ProposalKind)}, such as kinds=[expansion], but "
+            f"got {given!r:.80}"
+        )
+    return tuple(_one_of("kinds", kind, ProposalKind) for kind in given)
 
 
 def _one_of(field: str, value: object, kind: Any) -> Any:

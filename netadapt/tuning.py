@@ -21,6 +21,7 @@ from nas.evaluation import ChannelMonitor
 from nas.executors import Channel
 from nas.setup import build
 from nas.training import TrainSettings, evaluate, train
+from nas.training.failures import in_short
 from nas.training.weights import load_weights, save_weights
 from netadapt.weight_transfer import Keep, transfer_weights
 from search_spaces import Architecture, build_model
@@ -32,14 +33,15 @@ class Tuning:
 
     Attributes:
         data: its configuration, as JSON, so that it can be pickled and hashed.
-        share: of the training images, what proposals are compared on.
+        share: of the training images, what proposals are compared on; ``None``: the seed's weights
+            know them all, and proposals are compared on the validation part.
         steps: batches; ``train`` says how, without its epochs.
         resolution: of training and comparing, in pixels.
         seed: of which images are kept, and of weights that the file of a network lacks.
     """
 
     data: str
-    share: float
+    share: float | None
     steps: int
     train: TrainSettings
     resolution: int
@@ -72,6 +74,7 @@ def tune(tuning: Tuning, task: Task, channel: Channel) -> float:
 
     Raises:
         DivergenceError: the loss became infinite or NaN.
+        TrainingError: memory does not suffice, or the network cannot be compiled.
     """
     used, kept = parts_of(tuning)
     state = transfer_weights(
@@ -85,15 +88,16 @@ def tune(tuning: Tuning, task: Task, channel: Channel) -> float:
     model = build_model(task.new)
     model.load_state_dict(state)
     torch.manual_seed(task.order)
-    train(
-        model,
-        used,
-        tuning.train,
-        resolution=tuning.resolution,
-        seed=task.order,
-        on_step=ChannelMonitor(channel, wants_accuracy=False).step,
-        steps=tuning.steps,
-    )
+    with in_short(tuning.train, "tune"):
+        train(
+            model,
+            used,
+            tuning.train,
+            resolution=tuning.resolution,
+            seed=task.order,
+            on_step=ChannelMonitor(channel, wants_accuracy=False).step,
+            steps=tuning.steps,
+        )
     accuracy = compare(model, kept, tuning.resolution)
     save_weights(task.answer.with_suffix(".pt"), model.cpu().state_dict())
     write_json(task.answer, {"accuracy": accuracy})
@@ -107,8 +111,10 @@ def compare(model: nn.Module, kept: Split, resolution: int) -> float:
 
 @lru_cache(maxsize=1)
 def parts_of(tuning: Tuning) -> tuple[Split, Split]:
-    """The training images that are trained on, and those that proposals are compared on."""
+    """The images that are trained on, and those that proposals are compared on."""
     data: ImageData = build("data", OmegaConf.create(json.loads(tuning.data)))
+    if tuning.share is None:
+        return data.train, data.validation
     return hold_out(data.train, tuning.share, tuning.seed)
 
 

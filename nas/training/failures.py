@@ -1,12 +1,13 @@
 """What ends a training and a person can mend: said in one line, with the setting that helps."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from nas.training.devices import accelerator_of
 from nas.training.meter import DivergenceError
 from nas.training.settings import TrainSettings
 
@@ -26,14 +27,14 @@ class Remedies:
         group: what a person calls these settings: ``training``, or ``final`` after a search; with
             ``++`` before where the configuration may not name them.
         changeable: whether the same command may be given other settings, and trains anew then.
-        checkpoint: where training is kept; the file is there if it came so far.
+        checkpoint: where training is kept, if it is; the file is there if it came so far.
         device: where it was trained.
     """
 
     settings: TrainSettings
     group: str
     changeable: bool
-    checkpoint: Path
+    checkpoint: Path | None
     device: torch.device
 
     @contextmanager
@@ -63,7 +64,7 @@ class Remedies:
         rate = f"a lower {self.group}.learning_rate"
         if self.changeable:
             return f"give {rate}, and the same command trains anew"
-        if not self.checkpoint.exists():
+        if self.checkpoint is None or not self.checkpoint.exists():
             return f"give {rate} and another name=…"
         return (
             f"to go on from the last finite state give weights={self.checkpoint}, {rate} and "
@@ -96,6 +97,18 @@ class Remedies:
             return error.inner_exception
         kinds = (TorchDynamoException, CppCompileError, InvalidCxxCompiler)
         return error if isinstance(error, kinds) else None
+
+
+def in_short(settings: TrainSettings, group: str) -> AbstractContextManager[None]:
+    """``Remedies.named`` for a short training that is not kept while it lasts."""
+    remedies = Remedies(
+        settings=settings,
+        group=group,
+        changeable=False,
+        checkpoint=None,
+        device=torch.device(accelerator_of(settings).value),
+    )
+    return remedies.named()
 
 
 def _is_of_memory(error: BaseException) -> bool:

@@ -55,6 +55,7 @@ def summarise(
         "accuracy": _accuracy(start, end, handover, images),
         "network": {"seed": _costs(start.architecture), "best": _costs(end.architecture)},
         "trajectory": {"target_ms": change * target_ms, "best_ms": change * measured.median_ms},
+        "final": run.settings.final.decisive(),
         "seed": {
             "accuracy": start.accuracy,
             "predicted_ms": start.predicted_ms,

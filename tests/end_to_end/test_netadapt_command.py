@@ -81,6 +81,12 @@ def test_a_killed_run_goes_on_at_the_proposal_where_it_was(
     assert "files      " in again.stdout
     assert "step 1:" not in again.stdout
 
+    longer = run_command(netadapt_command("final.epochs=2"))
+    assert longer.returncode == 0, (longer.stdout, longer.stderr)
+    assert "step 1:" not in longer.stdout
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["final"]["epochs"], summary["accuracy"]["tests"]) == ("2", 2)
+
 
 def test_a_table_of_another_device_is_refused(
     tmp_path: Path, netadapt_command, run_command

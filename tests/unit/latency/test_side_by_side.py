@@ -79,3 +79,18 @@ def test_sittings_where_either_was_made_first_count_alike(
     found = measure(visits)
     assert found.ratio == pytest.approx(0.8)
     assert found.interval == pytest.approx(0.0)
+
+
+def test_what_was_timed_by_itself_does_not_count(
+    measure: Measure, make_visit: Callable[..., Any]
+) -> None:
+    """One that varies is visited more often, alone and with warm weights."""
+    visits = [
+        make_visit(key, ms, float(at_s), median_ms=ms)
+        for at_s in range(3)
+        for key, ms in (("first", 0.8), ("second", 1.0))
+    ]
+    alone = [make_visit("second", 0.5, 10.0 + at_s, median_ms=0.5) for at_s in range(5)]
+    found = measure(visits + alone)
+    assert found.second.median_ms == found.second.latency_ms == 1.0
+    assert (found.second.rounds, found.ratio) == (3, pytest.approx(0.8))

@@ -12,15 +12,17 @@ from nas.second_stage import SecondStage, shared_arguments, shave_winners
 
 
 def _plain(**settings: Any) -> dict[str, Any]:
-    return {"netadapt": True, "headroom": 1.25, "handover": True} | settings
+    plain = {"netadapt": True, "headroom": 1.25, "handover": True, "measure": {"precision": "fp32"}}
+    return plain | settings
 
 
 def test_by_default_there_is_none() -> None:
     assert SecondStage.of(_plain(netadapt=False)) is None
     assert SecondStage.of(_plain()) == SecondStage(settings={}, headroom=1.25)
-    stage = SecondStage.of(_plain(netadapt={"steps": 100}))
+    given = {"steps": 100, "tune": {"ema_decay": 0.9}, "executor": {"workers": 2}}
+    stage = SecondStage.of(_plain(netadapt=given))
     assert stage is not None
-    assert stage.settings == {"steps": 100}
+    assert stage.settings == given
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,12 @@ def test_by_default_there_is_none() -> None:
         ({"netadapt": "yes"}, "netadapt must be false, true, or settings .* 'yes'"),
         ({"headroom": 1}, r"headroom must be a number in 1\.01\.\.10, but got 1"),
         ({"handover": False}, "needs handover=true"),
+        ({"netadapt": {"stesp": 9}}, r"netadapt has no setting 'stesp'; .* among .*, steps, "),
+        (
+            {"netadapt": {"tune": {"ema_deacy": 0.9}}},
+            r"netadapt has no setting 'tune\.ema_deacy'; .*, ema_decay, ",
+        ),
+        ({"measure": {"precision": "int8"}}, r"measure\.precision must be fp32 .* got 'int8'"),
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -64,7 +72,7 @@ def test_each_winner_is_shaved_to_its_target(monkeypatch: pytest.MonkeyPatch) ->
     assert commands == [
         [
             "-m", "netadapt.run", "data=mine", f"from=runs/a/{search}ms",
-            f"name=netadapt_a_{target}ms", f"target_latency={target}ms", "steps=100",
+            f"name=netadapt_a_{target}ms", f"target_latency={target}ms", "++steps=100",
         ]
         for search, target in ((10, 8), (20, 16))
     ]  # fmt: skip

@@ -13,7 +13,9 @@ from latency.reach import Step
 from latency.table import LatencyTable
 from nas.data import MemorySplit
 from nas.executors import Channel, ThreadExecutor
+from nas.loop import EvaluationError
 from nas.training import TrainSettings
+from nas.training.failures import TrainingError
 from nas.training.meter import DivergenceError
 from nas.training.weights import save_weights
 from netadapt import loop as loop_module
@@ -161,7 +163,7 @@ def test_it_shaves_until_the_clock_says_so_and_goes_on_where_it_was(
             raise KeyError("killed")
         return 0.9 - 1e-4 * (int(task.answer.stem) % 7)
 
-    with pytest.raises(KeyError):
+    with pytest.raises(EvaluationError, match="cannot be fine-tuned: KeyError: 'killed'"):
         run_loop(tune, 0.8)
     begun = len(tuned)  # the other thread may have begun one more
     ended = set(tmp_path.glob("steps/*/[0-9]*.json"))
@@ -200,6 +202,31 @@ def test_where_nothing_can_be_trained_it_ends(run_loop: Callable[..., Any]) -> N
 
     with pytest.raises(ValueError, match=r"none of the \d+ proposals of step 1 could be"):
         run_loop(tune)
+
+
+def test_where_memory_does_not_suffice_for_all_at_once_it_says_what_helps(
+    run_loop: Callable[..., Any],
+) -> None:
+    def tune(task: Task) -> float:
+        raise TrainingError("the memory of cuda does not suffice")
+
+    with pytest.raises(TrainingError, match=r"suffice; or fewer at once: executor\.workers=1"):
+        run_loop(tune)
+
+
+def test_each_step_sees_other_images_and_all_its_proposals_the_same(
+    run_loop: Callable[..., Any],
+) -> None:
+    orders: dict[str, set[int]] = {}
+
+    def tune(task: Task) -> float:
+        orders.setdefault(task.answer.parent.name, set()).add(task.order)
+        return 0.9
+
+    run_loop(tune, 0.8)
+    assert len(orders) > 1
+    assert all(len(order) == 1 for order in orders.values())
+    assert len(set.union(*orders.values())) == len(orders)
 
 
 def test_a_target_that_no_network_reaches_ends_it(run_loop: Callable[..., Any]) -> None:

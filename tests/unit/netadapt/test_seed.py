@@ -11,8 +11,10 @@ from torch import Tensor
 from latency.console import Terminal
 from nas.entry import CONFIG_FOLDER
 from nas.resolvers import register_resolvers
+from nas.training.failures import TrainingError
 from nas.training.released import WeightsSource
 from nas.training.weights import load_weights, save_weights
+from netadapt import seed as seed_module
 from netadapt.seed import Seed, read_seed, train_seed, weights_source
 from netadapt.setup import NetAdaptRun, build_run
 from search_spaces import Architecture, build_model
@@ -84,6 +86,20 @@ def test_a_new_classifier_is_trained(run: NetAdaptRun, tmp_path: Path) -> None:
     assert written["blocks.2.classifier.weight"].shape == (10, 16)
 
 
+def test_what_memory_does_not_suffice_for_is_said_in_one_line(
+    run: NetAdaptRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: object, **__: object) -> None:
+        raise MemoryError("it is full")
+
+    monkeypatch.setattr(seed_module, "train", train)
+    nothing = Seed(architecture=NETWORK, weights={})
+    with pytest.raises(
+        TrainingError, match=r"pretrain\.batch_size=32 \(it is full\); give a lower"
+    ):
+        train_seed(nothing, run, tmp_path / "seed.pt", Terminal())
+
+
 def test_weights_that_were_written_stay(run: NetAdaptRun, tmp_path: Path) -> None:
     written = build_model(NETWORK).state_dict()
     path = save_weights(tmp_path / "seed.pt", written)
@@ -101,6 +117,9 @@ def test_what_was_trained_serves_other_runs(run: NetAdaptRun, tmp_path: Path) ->
     second = replace(first, folder=tmp_path / "runs" / "second")
     seed = read_seed(second.seed, weights_source(second), lambda _: None)
     assert train_seed(seed, second, tmp_path / "second.pt", Terminal()) == accuracy
+    # Which images are kept follows from how many there are.
+    fewer = replace(second.data, train=second.data.train.subset(range(100)))
+    assert weights_source(replace(second, data=fewer)) is None
     given = WeightsSource(path=tmp_path / "given.pt")
     assert weights_source(replace(second, weights=given)) == given
 

@@ -128,6 +128,7 @@ def run(tmp_path: Path) -> NetAdaptRun:
         name="<b>shaved</b>",
         proxy_resolution=24,
         measure=MeasureSettings(threads=2),
+        final=TrainSettings(epochs=2),
         table=tmp_path / "gone.jsonl",
     )
     digits = '{"_target_": "nas.data.digits.digits_data", "seed": 0, "validation_share": 0.2, '
