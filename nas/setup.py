@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from latency.devices import Device
 from latency.plan import MeasureSettings
-from nas.configuration import plain_values
+from nas.configuration import check_whole, plain_values
 from nas.data import ImageData
 from nas.evaluators import Evaluator
 from nas.executors import Executor
@@ -137,6 +138,7 @@ def build_search(config: DictConfig, *, command: str) -> Search:
         ValueError: a value is out of range or of the wrong type; the message names it.
     """
     plain = plain_values(config)
+    check_whole(plain, "search")
     device: Device = build("device", config.device)
     second_stage = SecondStage.of(plain)
     headroom = 1.0 if second_stage is None else second_stage.headroom
@@ -161,12 +163,9 @@ def build_search(config: DictConfig, *, command: str) -> Search:
         # What is written to files, or shown, has no password in it.
         config=plain
         | {"storage": settings.storage and shown(settings.storage), "headroom": headroom},
-        command=_without_password(command, settings.storage),
+        # As it was typed, the storage need not be written as it was read.
+        command=shlex.join(map(shown, shlex.split(command))),
     )
-
-
-def _without_password(command: str, storage: str | None) -> str:
-    return command if storage is None else command.replace(storage, shown(storage))
 
 
 def build_space(node: DictConfig, data: ImageData, resolutions: Sequence[int]) -> SearchSpace:
@@ -294,5 +293,6 @@ def check_settings(field: str, node: DictConfig, offered: Sequence[str]) -> None
 
 
 def _parameters(node: DictConfig) -> set[str]:
-    target = get_object(str(node["_target_"]))
-    return set(inspect.signature(target).parameters)
+    if (target := node.get("_target_")) is None:
+        raise ValueError("_target_ is missing; it names what is built")
+    return set(inspect.signature(get_object(str(target))).parameters)

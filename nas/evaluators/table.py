@@ -33,6 +33,8 @@ class TableEvaluator:
         Raises:
             ValueError: a column is missing, or a value is not allowed; the message names it.
         """
+        if not isinstance(percent, bool):
+            raise ValueError(f"evaluator.percent must be true or false, but got {percent!r:.80}")
         path = Path(file)
         rows = _read(path)
         missing = [name for name in (*space.choices, accuracy) if name not in rows]

@@ -33,6 +33,10 @@ def _refused(done, *words: str) -> None:
         ("evaluator.settings.learning_rate=-1", ("learning_rate", "-1")),
         ("reward.beta=2", ("reward.beta", "2")),
         ("storage=mysql://db/s", ("storage must be sqlite:///FILE", "mysql://db/s")),
+        ("storage=sqlite://a:b/x.db", ("storage on SQLite must be a file", "sqlite://a:b/x.db")),
+        ("pruner=null", ("pruner must be one of hyperband, median, none, but got null",)),
+        ("executor=4", ("executor must be one of local, ray, threads, but got 4",)),
+        ("~sampler", ("sampler is missing", "lookup_aware")),
         ("pruner._target_=optuna.pruners.Nope", ("pruner", "optuna.pruners.Nope")),
     ],
 )
