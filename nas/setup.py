@@ -18,7 +18,7 @@ from latency.devices import Device
 from latency.plan import MeasureSettings
 from nas.configuration import check_whole, plain_values
 from nas.data import ImageData
-from nas.evaluators import Evaluator
+from nas.evaluators import Evaluator, ScoresAtOnce
 from nas.executors import Executor
 from nas.limits import LIMITED, Limits
 from nas.problem import Problem
@@ -128,7 +128,23 @@ class Search:
     @property
     def prunes(self) -> bool:
         """Whether the pruner ever ends an evaluation early."""
-        return not self.sampler.pareto and not isinstance(self.pruner, optuna.pruners.NopPruner)
+        can = not self.sampler.pareto and not isinstance(self.evaluator, ScoresAtOnce)
+        return can and self._has_pruner
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know before the search begins, a line each."""
+        notes = [f"data: {note}" for note in self.data.notes]
+        if self._has_pruner and not self.prunes:
+            notes.append(
+                "the pruner ends nothing early here: that takes a sampler that follows the reward, "
+                "and an evaluator that has accuracies on the way"
+            )
+        return notes
+
+    @property
+    def _has_pruner(self) -> bool:
+        return not isinstance(self.pruner, optuna.pruners.NopPruner)
 
 
 def build_search(config: DictConfig, *, command: str) -> Search:

@@ -225,6 +225,16 @@ def test_several_targets_and_image_sizes() -> None:
     assert _compose("target_latency=8ms", name).name == "8ms"
 
 
+def test_a_pruner_that_cannot_end_anything_is_said_to() -> None:
+    assert _build("pruner=median").notes == []
+    for cannot in ("sampler=nsga2", "evaluator=supernet"):
+        assert _build(cannot).notes == []
+        search = _build(cannot, "pruner=median")
+        assert not search.prunes
+        (note,) = search.notes
+        assert note.startswith("the pruner ends nothing early here: that takes")
+
+
 @pytest.mark.parametrize(
     ("given", "url"),
     [
@@ -304,6 +314,10 @@ def test_the_run_keeps_plain_values() -> None:
         (
             "evaluator=table evaluator.file=known.csv evaluator.percent=no",
             r"^evaluator: evaluator\.percent must be true or false, but got 'no'$",
+        ),
+        (
+            "evaluator=supernet +evaluator.settings.train.accelerator=cuda",
+            r"^evaluator: SupernetSettings\.train\.accelerator must be auto or cpu, .* got cuda$",
         ),
         ("~pruner", r"^pruner is missing; give pruner=… with one of hyperband, median, none$"),
         ("~executor", r"^executor is missing; give executor=… with one of local, ray, threads$"),

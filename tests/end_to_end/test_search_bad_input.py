@@ -76,8 +76,10 @@ def test_a_run_folder_that_cannot_be_written(tmp_path: Path, search_command, run
 def test_targets_out_of_reach_and_tables_that_do_not_hold(
     tmp_path: Path, search_command, run_command
 ) -> None:
-    impossible = run_command(search_command("target_latency=1us"))
+    given = search_command("target_latency=1us", "sampler=nsga2", "pruner=median")
+    impossible = run_command(given)
     _refused(impossible, "target_latency=0.001ms cannot be met", " ms on this device")
+    assert "the pruner ends nothing early here" in impossible.stdout
     table = tmp_path / "table.jsonl"
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [table.name]
     assert not (tmp_path / "runs" / "run").exists()
