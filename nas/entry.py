@@ -52,7 +52,8 @@ def _unnamed_group(arguments: Sequence[str]) -> str | None:
         if not separator or not (CONF / group).is_dir():
             continue
         given = OverridesParser.create().parse_override(argument)
-        if not given.is_sweep_override() and not isinstance(given.value(), str | list | dict):
+        values = given.sweep_iterator() if given.is_choice_sweep() else [given.value()]
+        if any(each is None or isinstance(each, int | float) for each in values):
             return f"{group} must be one of {options_of(group)}, but got {value}"
     return None
 

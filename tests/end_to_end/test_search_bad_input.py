@@ -47,6 +47,13 @@ def test_a_setting_that_cannot_be(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_sweep_over_a_group_that_is_given_no_name(
+    tmp_path: Path, search_command, run_command
+) -> None:
+    done = run_command(search_command("pruner=median,null", "-m"))
+    _refused(done, "pruner must be one of hyperband, median, none, but got median,null")
+
+
 def test_an_unknown_base_network(tmp_path: Path, search_command, run_command) -> None:
     done = run_command(search_command("space=mnasnet", "space.base=mnasnet_a2"))
     _refused(done, "no seed 'mnasnet_a2'", "mnasnet_a1")
