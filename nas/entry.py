@@ -4,16 +4,17 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from latency.console import Terminal
+from nas.configuration import CONF, options_of
 from nas.resolvers import register_resolvers
 
-CONFIG_FOLDER = str(Path(__file__).resolve().parents[1] / "conf")
+CONFIG_FOLDER = str(CONF)
 USER_ERROR, INTERRUPTED = 2, 130
 
 
@@ -31,6 +32,10 @@ def run_entry(hydra_main: Callable[[], None]) -> None:
         message, _, _ = str(error).partition("Config search path:")
         print("error:", " ".join(message.split()), file=sys.stderr)
         sys.exit(USER_ERROR)
+    except ValueError as error:
+        # It is Hydra's, for commands show their own.
+        show_failure(ValueError(_unnamed_group(sys.argv[1:]) or error))
+        sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         print("stopped; the same command goes on where it was", file=sys.stderr)
         # Where the interrupt struck while an extension was running Python code, as imports do,
@@ -38,6 +43,19 @@ def run_entry(hydra_main: Callable[[], None]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(INTERRUPTED)
+
+
+def _unnamed_group(arguments: Sequence[str]) -> str | None:
+    """What to say of ``pruner=null``, which Hydra refuses without naming the group."""
+    for argument in arguments:
+        group, separator, value = argument.partition("=")
+        if not separator or not (CONF / group).is_dir():
+            continue
+        given = OverridesParser.create().parse_override(argument)
+        values = given.sweep_iterator() if given.is_choice_sweep() else [given.value()]
+        if any(each is None or isinstance(each, int | float) for each in values):
+            return f"{group} must be one of {options_of(group)}, but got {value}"
+    return None
 
 
 def as_hydra_reads_it(argument: str) -> str:

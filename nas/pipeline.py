@@ -74,8 +74,8 @@ def run_search(search: Search, terminal: Terminal) -> dict[str, Any]:
         any of ``FAILURES``: with a message for the person who gave the command.
         KeyboardInterrupt: stopped; what was found so far is in the run folder.
     """
-    for note in search.data.notes:
-        terminal.line(f"data: {note}")
+    for note in search.notes:
+        terminal.line(note)
     folder = RunFolder(search.folder, search.config, MAY_CHANGE_ON_RESUME)
     with ExitStack() as begun:
         begun.callback(folder.close)

@@ -156,8 +156,10 @@ def _saved(path: Path) -> dict[str, Any]:
 
 
 def _check_empty(path: Path) -> None:
-    ours = {LOCK_FILE, f".{CONFIG_FILE}.tmp"}
-    if others := sorted(entry.name for entry in path.iterdir() if entry.name not in ours):
+    # A process that was killed while it wrote the settings left a part of them.
+    for begun in path.glob(f".{CONFIG_FILE}.*.tmp"):
+        begun.unlink()
+    if others := sorted(entry.name for entry in path.iterdir() if entry.name != LOCK_FILE):
         raise ValueError(
             f"{path} holds {others[0]!r:.80} and no run; give this run another name=… or runs=…"
         )

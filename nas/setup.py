@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from latency.devices import Device
 from latency.plan import MeasureSettings
-from nas.configuration import plain_values
+from nas.configuration import check_whole, plain_values
 from nas.data import ImageData
-from nas.evaluators import Evaluator
+from nas.evaluators import Evaluator, ScoresAtOnce
 from nas.executors import Executor
 from nas.limits import LIMITED, Limits
 from nas.problem import Problem
@@ -127,7 +128,23 @@ class Search:
     @property
     def prunes(self) -> bool:
         """Whether the pruner ever ends an evaluation early."""
-        return not self.sampler.pareto and not isinstance(self.pruner, optuna.pruners.NopPruner)
+        can = not self.sampler.pareto and not isinstance(self.evaluator, ScoresAtOnce)
+        return can and self._has_pruner
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know before the search begins, a line each."""
+        notes = [f"data: {note}" for note in self.data.notes]
+        if self._has_pruner and not self.prunes:
+            notes.append(
+                "the pruner ends nothing early here: that takes a sampler that follows the reward, "
+                "and an evaluator that has accuracies on the way"
+            )
+        return notes
+
+    @property
+    def _has_pruner(self) -> bool:
+        return not isinstance(self.pruner, optuna.pruners.NopPruner)
 
 
 def build_search(config: DictConfig, *, command: str) -> Search:
@@ -137,6 +154,7 @@ def build_search(config: DictConfig, *, command: str) -> Search:
         ValueError: a value is out of range or of the wrong type; the message names it.
     """
     plain = plain_values(config)
+    check_whole(plain, "search")
     device: Device = build("device", config.device)
     second_stage = SecondStage.of(plain)
     headroom = 1.0 if second_stage is None else second_stage.headroom
@@ -161,12 +179,9 @@ def build_search(config: DictConfig, *, command: str) -> Search:
         # What is written to files, or shown, has no password in it.
         config=plain
         | {"storage": settings.storage and shown(settings.storage), "headroom": headroom},
-        command=_without_password(command, settings.storage),
+        # As it was typed, the storage need not be written as it was read.
+        command=shlex.join(map(shown, shlex.split(command))),
     )
-
-
-def _without_password(command: str, storage: str | None) -> str:
-    return command if storage is None else command.replace(storage, shown(storage))
 
 
 def build_space(node: DictConfig, data: ImageData, resolutions: Sequence[int]) -> SearchSpace:
@@ -294,5 +309,6 @@ def check_settings(field: str, node: DictConfig, offered: Sequence[str]) -> None
 
 
 def _parameters(node: DictConfig) -> set[str]:
-    target = get_object(str(node["_target_"]))
-    return set(inspect.signature(target).parameters)
+    if (target := node.get("_target_")) is None:
+        raise ValueError("_target_ is missing; it names what is built")
+    return set(inspect.signature(get_object(str(target))).parameters)

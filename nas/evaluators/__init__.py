@@ -7,6 +7,7 @@ from nas.evaluators.base import (
     KnowsSome,
     Monitor,
     NeedsPreparation,
+    ScoresAtOnce,
     StoppedEarly,
 )
 from nas.evaluators.proxy import ProxyEvaluator
@@ -21,6 +22,7 @@ __all__ = [
     "Monitor",
     "NeedsPreparation",
     "ProxyEvaluator",
+    "ScoresAtOnce",
     "StoppedEarly",
     "SupernetEvaluator",
     "TableEvaluator",

@@ -1,7 +1,7 @@
 """What an evaluator must do, and what it may do beside."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -95,3 +95,10 @@ class KnowsSome(Protocol):
     def members(self) -> Indices:
         """(networks, choices): these, as rows of the space."""
         ...
+
+
+@runtime_checkable
+class ScoresAtOnce(Protocol):
+    """An evaluator that has no accuracies on the way, of which a pruner could end any."""
+
+    scores_at_once: ClassVar[Literal[True]]

@@ -7,6 +7,7 @@ proxy training takes epochs; the winner inherits its weights.
 import math
 from functools import partial
 from pathlib import Path
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -31,6 +32,8 @@ CHECKPOINT = "supernet.pt"
 
 class SupernetEvaluator:
     """Scores networks with weights that they share; ``prepare`` trains those once."""
+
+    scores_at_once: ClassVar[Literal[True]] = True
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ from search_spaces.spaces.staged import Indices
 
 class TableEvaluator:
     """Looks accuracies up in a file. Only networks that stand in it are ever proposed."""
+
+    scores_at_once: ClassVar[Literal[True]] = True
 
     def __init__(
         self, *, space: SearchSpace, file: str, accuracy: str = "accuracy", percent: bool = False
@@ -33,6 +35,8 @@ class TableEvaluator:
         Raises:
             ValueError: a column is missing, or a value is not allowed; the message names it.
         """
+        if not isinstance(percent, bool):
+            raise ValueError(f"evaluator.percent must be true or false, but got {percent!r:.80}")
         path = Path(file)
         rows = _read(path)
         missing = [name for name in (*space.choices, accuracy) if name not in rows]

@@ -96,7 +96,8 @@ class SpaceSampler(BaseSampler):
         finished: list[FrozenTrial] = []
         others: list[Indices] = []
         pending: list[Indices] = []
-        trials = study.get_trials(deepcopy=False)
+        # With Hyperband a sampler is handed the trials of a bracket alone, in a study of its own.
+        trials = getattr(study, "_study", study).get_trials(deepcopy=False)
         for trial in trials:
             if trial.state == TrialState.COMPLETE:
                 finished.append(trial)

@@ -52,7 +52,8 @@ class LookupAwareSampler(SpaceSampler):
         Args:
             problem: the search.
             seed: of what is drawn at random.
-            initial: networks that are chosen by size and latency before there is a model.
+            initial: finished networks, the base network among them, before there is a model of
+                accuracy; until then networks are chosen by size and latency.
             fresh: networks drawn at random as candidates.
             parents: the best networks so far, whose mutants are candidates, too.
             mutants: how many; as many again are made of the most promising candidates.

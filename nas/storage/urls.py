@@ -79,8 +79,11 @@ def parse_url(url: str) -> Place:
 
 
 def _sqlite(url: str) -> SqliteFile:
-    found = make_url(url)
-    if found.host or found.query or found.database in (None, "", ":memory:"):
+    try:
+        found = make_url(url)
+    except (ArgumentError, ValueError):
+        found = None
+    if found is None or found.host or found.query or found.database in (None, "", ":memory:"):
         raise ValueError(
             "storage on SQLite must be a file, sqlite:///relative/study.db or "
             f"sqlite:////absolute/study.db, but got {shown(url)!r}"
@@ -103,11 +106,12 @@ def _postgresql(url: str) -> PostgresDatabase:
 
 
 def _proxy(url: str) -> StorageProxy:
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         host, port = parts.hostname, parts.port
+        more = bool(parts.username or parts.path not in ("", "/") or parts.query)
     except ValueError:
-        host, port = None, None
-    if not host or not port or parts.username or parts.path not in ("", "/") or parts.query:
+        host, port, more = None, None, False
+    if not host or not port or more:
         raise ValueError(f"storage behind a proxy must be grpc://HOST:PORT, but got {shown(url)!r}")
     return StorageProxy(f"[{host}]" if ":" in host else host, port)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from nas.checks import check_fields
-from nas.training.settings import Precision, TrainSettings
+from nas.training.settings import Accelerator, Precision, TrainSettings
 
 _WITHOUT = {
     "accumulate": 1,
@@ -14,6 +14,7 @@ _WITHOUT = {
     "ema_decay": None,
     "gradient_clip": None,
     "precision": Precision.FULL,
+    "channels_last": True,
     "compile": False,
 }
 """What the supernet's own step does not do."""
@@ -25,8 +26,9 @@ class SupernetSettings:
 
     Attributes:
         train: epochs, batches, optimiser, rate and its schedule, as for a single network. All
-            networks of a step see the same batch; weight decay spares norms and biases. Settings of
-            a single network's training alone are refused.
+            networks of a step see the same batch, on the CPU; weight decay spares norms and biases,
+            whatever ``decay_vectors`` is. Settings of a single network's training alone are
+            refused.
         samples: random networks a step, beside the largest and the smallest.
         distillation: the share of the largest network's soft labels in what the others learn; the
             rest are the labels themselves.
@@ -44,9 +46,14 @@ class SupernetSettings:
         for field, value in _WITHOUT.items():
             if (given := getattr(self.train, field)) != value:
                 raise ValueError(
-                    f"SupernetSettings.train.{field} must be {value}, for many networks are "
-                    f"trained at once, but got {given!r}"
+                    f"SupernetSettings.train.{field} must be {value}, for a supernet's own step "
+                    f"knows nothing else, but got {given}"
                 )
+        if self.train.accelerator is Accelerator.CUDA:
+            raise ValueError(
+                "SupernetSettings.train.accelerator must be auto or cpu, for a supernet is trained "
+                "on the CPU, but got cuda"
+            )
         check_fields(self, 0, 1000, "samples", whole=True)
         check_fields(self, 0, 1, "distillation")
         check_fields(self, 1, 100_000, "recalibration_batches", whole=True)

@@ -1,5 +1,6 @@
 """Every file of conf/ composes, and builds what its name says."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -224,13 +225,40 @@ def test_several_targets_and_image_sizes() -> None:
     assert _compose("target_latency=8ms", name).name == "8ms"
 
 
-def test_no_password_is_kept() -> None:
-    url = "postgresql://me:secret@db/studies"
+def test_a_pruner_that_cannot_end_anything_is_said_to() -> None:
+    assert _build("pruner=median").notes == []
+    for cannot in ("sampler=nsga2", "evaluator=supernet"):
+        assert _build(cannot).notes == []
+        search = _build(cannot, "pruner=median")
+        assert not search.prunes
+        (note,) = search.notes
+        assert note.startswith("the pruner ends nothing early here: that takes")
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("postgresql://me:secret@db/studies", "postgresql://me:secret@db/studies"),
+        # What Hydra reads is not what was typed.
+        (
+            r"postgresql://me:secret@db/studies?sslmode\=require",
+            "postgresql://me:secret@db/studies?sslmode=require",
+        ),
+        (
+            r"postgresql:///studies?password\=secret",
+            "postgresql:///studies?password=secret",
+        ),
+        ('"postgresql://me:it\'s,secret@db/studies"', "postgresql://me:it's,secret@db/studies"),
+    ],
+)
+def test_no_password_is_kept(given: str, url: str) -> None:
+    overrides = ["target_latency=15ms", "name=run", f"storage={given}"]
     with initialize_config_dir(config_dir=str(CONF), version_base=None):
-        config = compose("search", ["target_latency=15ms", "name=run", f"storage={url}"])
-    search = build_search(config, command=f"python -m nas.search storage={url}")
+        config = compose("search", overrides)
+    search = build_search(config, command=shlex.join(["python", "-m", "nas.search", *overrides]))
     assert search.settings.storage == url
     assert "secret" not in str(search.config) + search.command
+    assert search.command.startswith("python -m nas.search target_latency=15ms name=run ")
 
 
 def test_the_run_keeps_plain_values() -> None:
@@ -283,6 +311,24 @@ def test_the_run_keeps_plain_values() -> None:
         ("target_latency=[8ms,8ms]", r"^target_latency must be one value or several different"),
         ("handover=maybe", r"^handover must be true or false"),
         ("reward._target_=nas.reward.CubicReward", r"^reward: .*CubicReward"),
+        (
+            "evaluator=table evaluator.file=known.csv evaluator.percent=no",
+            r"^evaluator: evaluator\.percent must be true or false, but got 'no'$",
+        ),
+        (
+            "evaluator=supernet +evaluator.settings.train.accelerator=cuda",
+            r"^evaluator: SupernetSettings\.train\.accelerator must be auto or cpu, .* got cuda$",
+        ),
+        ("~pruner", r"^pruner is missing; give pruner=… with one of hyperband, median, none$"),
+        ("~executor", r"^executor is missing; give executor=… with one of local, ray, threads$"),
+        ("~trials", r"^trials is missing; leave ~trials out$"),
+        ("~measure", r"^measure is missing; leave ~measure out$"),
+        ("final=null", r"^final must be settings, as in conf/search\.yaml, but got None$"),
+        ("~pruner._target_", r"^pruner: _target_ is missing; it names what is built$"),
+        (
+            "~sampler._target_",
+            r"^sampler cannot be built: _target_ is missing; it names what is built$",
+        ),
         ("evaluator.resolution=${nowhere}", r"Interpolation key 'nowhere' not found"),
     ],
 )

@@ -15,6 +15,7 @@ from nas.evaluators import (
     GivesWeights,
     NeedsPreparation,
     ProxyEvaluator,
+    ScoresAtOnce,
     StoppedEarly,
     SupernetEvaluator,
 )
@@ -203,6 +204,7 @@ class TestEvaluator:
         assert deaf.accuracies == []
         assert [epoch for epoch, _ in eager.accuracies] == list(range(1, 1 + len(eager.accuracies)))
         assert deaf.steps == eager.steps
+        assert isinstance(evaluator.evaluator, ScoresAtOnce) == (not eager.accuracies)
 
     def test_who_listens_may_end_it(self, ready: GetReady) -> None:
         evaluator, eager = ready(HARD), Listener(wants_accuracy=True)

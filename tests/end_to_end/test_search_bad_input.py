@@ -33,6 +33,10 @@ def _refused(done, *words: str) -> None:
         ("evaluator.settings.learning_rate=-1", ("learning_rate", "-1")),
         ("reward.beta=2", ("reward.beta", "2")),
         ("storage=mysql://db/s", ("storage must be sqlite:///FILE", "mysql://db/s")),
+        ("storage=sqlite://a:b/x.db", ("storage on SQLite must be a file", "sqlite://a:b/x.db")),
+        ("pruner=null", ("pruner must be one of hyperband, median, none, but got null",)),
+        ("executor=4", ("executor must be one of local, ray, threads, but got 4",)),
+        ("~sampler", ("sampler is missing", "lookup_aware")),
         ("pruner._target_=optuna.pruners.Nope", ("pruner", "optuna.pruners.Nope")),
     ],
 )
@@ -41,6 +45,13 @@ def test_a_setting_that_cannot_be(
 ) -> None:
     _refused(run_command(search_command(override)), *words)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_over_a_group_that_is_given_no_name(
+    tmp_path: Path, search_command, run_command
+) -> None:
+    done = run_command(search_command("pruner=median,null", "-m"))
+    _refused(done, "pruner must be one of hyperband, median, none, but got median,null")
 
 
 def test_an_unknown_base_network(tmp_path: Path, search_command, run_command) -> None:
@@ -72,8 +83,10 @@ def test_a_run_folder_that_cannot_be_written(tmp_path: Path, search_command, run
 def test_targets_out_of_reach_and_tables_that_do_not_hold(
     tmp_path: Path, search_command, run_command
 ) -> None:
-    impossible = run_command(search_command("target_latency=1us"))
+    given = search_command("target_latency=1us", "sampler=nsga2", "pruner=median")
+    impossible = run_command(given)
     _refused(impossible, "target_latency=0.001ms cannot be met", " ms on this device")
+    assert "the pruner ends nothing early here" in impossible.stdout
     table = tmp_path / "table.jsonl"
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [table.name]
     assert not (tmp_path / "runs" / "run").exists()

@@ -140,6 +140,20 @@ def test_a_folder_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) -> 
     assert not (tmp_path / "config.yaml").exists()
 
 
+def test_a_folder_whose_first_write_was_killed_is_begun_anew(tmp_path: Path) -> None:
+    left = tmp_path / ".config.yaml.4711.tmp"
+    left.write_text("target_latency: 15m")
+    folder = _open(tmp_path)
+    assert not folder.is_resumed
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "config.yaml"]
+
+    folder.close()
+    (tmp_path / "config.yaml").rename(left)
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds 'precious.txt' and no run"):
+        _open(tmp_path)
+
+
 def test_discarding_takes_back_only_what_was_new(tmp_path: Path) -> None:
     RunFolder(tmp_path / "new", {"a": 1}, frozenset()).discard()
     assert not (tmp_path / "new").exists()

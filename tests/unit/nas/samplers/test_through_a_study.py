@@ -81,6 +81,24 @@ def test_a_search_of_which_nothing_finished_goes_on(
     assert len(search.run(sampler_of(name, problem, seed=1), 80)) == 80
 
 
+@pytest.mark.parametrize("name", [*OURS, "lookup_aware"])
+def test_trials_of_all_brackets_of_hyperband_are_known(
+    make_search: Any, sampler_of: Any, problem: Problem, name: str
+) -> None:
+    """To pruners that end nothing: what is proposed is the same."""
+    proposed = []
+    for pruner in (optuna.pruners.NopPruner(), optuna.pruners.HyperbandPruner(max_resource=9)):
+        search = make_search(problem, pareto=False)
+        search.study.pruner = pruner
+        base = search.study.ask(search.distributions)
+        base.report(0.5, 1)
+        assert not base.should_prune()  # Hyperband has its brackets now
+        search.tell(base)
+        proposed.append(search.run(sampler_of(name, problem, seed=0), 70, pending=3))
+    assert len(np.unique(proposed[0], axis=0)) == 70
+    assert np.array_equal(*proposed)
+
+
 @pytest.mark.parametrize("name", OURS)
 class TestOfOurs:
     def test_limits_are_kept(

@@ -49,6 +49,7 @@ def test_a_proxy_has_a_host_and_a_port(url: str, host: str, port: int) -> None:
         ("sqlite:///:memory:", "must be a file"),
         ("sqlite://db/x", "must be a file"),
         ("sqlite:///a.db?password=secret", "must be a file"),
+        ("sqlite://me:secret@a:b/x.db", "storage on SQLite must be a file"),
         ("postgresql://me:secret@db", "postgresql://.*/DATABASE"),
         ("postgresql://me:sec@ret@db/studies", "%40 for @"),
         ("postgresql://me:secret@db:12x/studies", "postgresql://.*/DATABASE"),
@@ -57,6 +58,7 @@ def test_a_proxy_has_a_host_and_a_port(url: str, host: str, port: int) -> None:
         ("grpc://db:99999", "grpc://HOST:PORT"),
         ("grpc://me:secret@db:1", "grpc://HOST:PORT"),
         ("grpc://db:1/studies", "grpc://HOST:PORT"),
+        ("grpc://me:secret@[::1:13000", "storage behind a proxy must be grpc://HOST:PORT"),
     ],
 )
 def test_other_urls_are_refused_with_what_is_allowed_and_no_password(
