@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from latency.devices import Device
 from latency.plan import MeasureSettings
 from nas.checks import check_range
-from nas.configuration import plain_values
+from nas.configuration import check_whole, plain_values
 from nas.data import ImageData
 from nas.earlier_run import EarlierRun
 from nas.settings import for_networks
@@ -65,6 +65,7 @@ def build_training(config: DictConfig, *, command: str) -> TrainRun:
         ValueError: a value is out of range or of the wrong type; the message names it.
     """
     plain = plain_values(config)
+    check_whole(plain, "train")
     _check_plain(plain)
     check_run_name("name", name := str(plain["name"]))
     settings = _settings(config, plain)

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, open_dict
 
 from latency.devices import Device
-from nas.configuration import config_errors, plain_values
+from nas.configuration import check_whole, config_errors, plain_values
 from nas.data import ImageData
 from nas.earlier_run import EarlierRun
 from nas.executors import Executor
@@ -57,6 +57,7 @@ def build_run(config: DictConfig, *, command: str) -> NetAdaptRun:
     with config_errors():
         config = _with_random_seed(config)
     plain = plain_values(config)
+    check_whole(plain, "netadapt")
     device: Device = build("device", config.device)
     settings = _settings(config, plain, device)
     data: ImageData = build("data", config.data)

@@ -75,6 +75,7 @@ def test_how_long_proposals_are_tuned_depends_on_the_data(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("~device", r"device is missing; give device=… with one of .*local"),
         ("kinds=null", r"kinds must be a list of expansion, .* kinds=\[expansion\], but got None"),
         ("kinds=expansion", r"kinds must be a list of .* but got 'expansion'"),
         ("target_latency=10", r"has no unit"),
