@@ -224,6 +224,12 @@ def test_several_targets_and_image_sizes() -> None:
     assert _compose("target_latency=8ms", name).name == "8ms"
 
 
+def test_headroom_is_in_the_targets_of_a_search_with_a_second_stage() -> None:
+    given = ("target_latency=12ms", "headroom=1.25")
+    assert _build(*given).settings.targets_ms == (12.0,)
+    assert _build(*given, "netadapt=true").settings.targets_ms == (15.0,)
+
+
 def test_no_password_is_kept() -> None:
     url = "postgresql://me:secret@db/studies"
     with initialize_config_dir(config_dir=str(CONF), version_base=None):
