@@ -7,7 +7,8 @@ trial numbers are given out by the storage, one after the other, and a trial is 
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -17,6 +18,8 @@ from nas.study import QUEUED_FOR, is_counted
 
 DRIVER, INTERRUPTED, SURPLUS = "driver", "interrupted", "surplus"
 BEAT_SECONDS = 10.0
+_LISTENING_SECONDS = 2 * BEAT_SECONDS
+"""Between two signs of life of a driver that can hear the others in the meantime."""
 _IDLE_SECONDS = 0.5
 _BEAT = "beat of driver "
 
@@ -43,6 +46,9 @@ class Driver:
         now = time.monotonic()
         if now - self._beaten < BEAT_SECONDS:
             return
+        if now - self._beaten > _LISTENING_SECONDS:
+            # Suspended, or without the storage, it heard nothing, and that says nothing of others.
+            self._heard.clear()
         self._beaten = now
         self._count += 1
         self.study.set_user_attr(_BEAT + self.name, f"{self._beats} {self._count}")
@@ -63,10 +69,30 @@ class Driver:
             other.user_attrs.get(QUEUED_FOR) == queued_for for other in earlier
         )
         if len(earlier) >= trials or again:
-            trial.set_user_attr(SURPLUS, True)
-            self.study.tell(trial, state=TrialState.FAIL)
+            self.tell(trial, state=TrialState.FAIL, attributes={SURPLUS: True})
             return False
         return True
+
+    def tell(
+        self,
+        trial: Trial,
+        values: Sequence[float] | None = None,
+        *,
+        state: TrialState | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> FrozenTrial | None:
+        """Finish one of this driver's trials, as ``study.tell`` does, with attributes.
+
+        ``None``, and nothing is told, where another driver has taken it back: it took this one,
+        which was suspended or cut off from the storage, for dead.
+        """
+        try:
+            for name, value in (attributes or {}).items():
+                trial.set_user_attr(name, value)
+            told = self.study.tell(trial, values, state, skip_if_finished=True)
+        except UpdateFinishedTrialError:
+            return None
+        return None if _was_interrupted(told) else told
 
     def idle(self) -> None:
         """Wait a moment for other drivers to finish theirs."""
@@ -105,8 +131,7 @@ class Driver:
         known = self.study.get_trials(deepcopy=False)
         queued = {trial.user_attrs.get(QUEUED_FOR) for trial in known}
         for trial in known:
-            interrupted = trial.state == TrialState.FAIL and INTERRUPTED in trial.user_attrs
-            if interrupted and trial.number not in queued:
+            if _was_interrupted(trial) and trial.number not in queued:
                 network = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
                 if network:
                     self.study.enqueue_trial(network, user_attrs={QUEUED_FOR: trial.number})
@@ -121,6 +146,10 @@ def wanted(known: Sequence[FrozenTrial], trials: int) -> int:
 def is_complete(known: Sequence[FrozenTrial], trials: int) -> bool:
     """Whether as many trials as were asked for are finished."""
     return sum(map(is_counted, known)) >= trials
+
+
+def _was_interrupted(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL and INTERRUPTED in trial.user_attrs
 
 
 def _counts_or_may(trial: FrozenTrial) -> bool:

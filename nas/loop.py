@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from latency.keys import network_key
@@ -23,6 +24,7 @@ from search_spaces.spaces import Choice
 MAX_FAILURES_IN_A_ROW = 5
 MAX_OVER_LIMIT_IN_A_ROW = 10
 """Proposals that break a limit, before a network within them is drawn at random instead."""
+_TAKEN_BACK = "another process took this one for dead, and runs its network again"
 
 
 class EvaluationError(RuntimeError):
@@ -109,7 +111,10 @@ class SearchLoop:
     def _fill(self, trials: int) -> None:
         """Ask for as many trials as there are workers without one."""
         while len(self._running) < self.executor.workers and wanted(self._known, trials) > 0:
-            trial, choices = self._ask_allowed()
+            try:
+                trial, choices = self._ask_allowed()
+            except UpdateFinishedTrialError:
+                continue  # another driver has taken it back already
             if not self.driver.adopt(trial, self._look(), trials):
                 return
             self._start(trial, choices)
@@ -173,8 +178,10 @@ class SearchLoop:
                 self._tell(running, evaluation)
             case Failed(error=StoppedEarly()):
                 del self._running[event.key]
-                self.study.tell(running.trial, state=TrialState.PRUNED)
-                self.observer.stopped(number, running.epoch)
+                if self.driver.tell(running.trial, state=TrialState.PRUNED) is None:
+                    self.observer.failed(number, _TAKEN_BACK)
+                else:
+                    self.observer.stopped(number, running.epoch)
             case Failed(error=DivergenceError() | MemoryError() as error):
                 self._close_failed(event.key, str(error) or type(error).__name__)
             case Failed(error=ValueError() | OSError() as error):
@@ -193,13 +200,18 @@ class SearchLoop:
     def _is_hopeless(self, running: _Running, epoch: int, accuracy: float) -> bool:
         running.epoch = epoch
         value = self.problem.objective(accuracy, running.figures["latency_ms"])
-        running.trial.report(float(value[0]), epoch)
+        try:
+            running.trial.report(float(value[0]), epoch)
+        except UpdateFinishedTrialError:
+            return True  # another driver has taken it back, and its result would be dropped
         return running.trial.should_prune()
 
     def _close_failed(self, key: str, reason: str) -> None:
         trial = self._running.pop(key).trial
-        trial.set_user_attr("reason", reason)
-        self.study.tell(trial, state=TrialState.FAIL)
+        told = self.driver.tell(trial, state=TrialState.FAIL, attributes={"reason": reason})
+        if told is None:
+            self.observer.failed(trial.number, _TAKEN_BACK)
+            return
         self.observer.failed(trial.number, reason)
         self._failures += 1
         if self._failures == MAX_FAILURES_IN_A_ROW:
@@ -219,6 +231,9 @@ class SearchLoop:
             **asdict(evaluation),
             **running.figures,
         }
-        running.trial.set_user_attr(RESULT, result)
         values = [evaluation.accuracy, latency_ms] if self.pareto else [reward]
-        self.observer.finished(as_candidate(self.study.tell(running.trial, values)))
+        told = self.driver.tell(running.trial, values, attributes={RESULT: result})
+        if told is None:
+            self.observer.failed(running.trial.number, _TAKEN_BACK)
+        else:
+            self.observer.finished(as_candidate(told))

@@ -37,6 +37,11 @@ class SearchProgress:
         self._shares: dict[int, float] = {}
         self._update: Update | None = None
 
+    @property
+    def found(self) -> list[Candidate]:
+        """The networks of earlier processes and of this one, in order."""
+        return sorted(self._found, key=lambda candidate: candidate.number)
+
     @contextmanager
     def shown(self) -> Iterator[None]:
         """While the context is open, a bar or a line every two seconds says how far all is."""

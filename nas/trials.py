@@ -1,7 +1,9 @@
 """The trials of a search, from an opened storage to the last one finished."""
 
 import json
+import platform
 import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,7 +18,7 @@ from nas.evaluation import Steps, prepare_evaluator
 from nas.evaluators import KnowsSome, NeedsPreparation
 from nas.executors import Died, Failed, Finished, Retried, Told
 from nas.limits import LIMITED
-from nas.loop import SearchLoop
+from nas.loop import EvaluationError, SearchLoop
 from nas.problem import Problem
 from nas.progress import SearchProgress, describe, noise_warning
 from nas.report.trials import trial_table
@@ -24,14 +26,18 @@ from nas.run_folder import RunFolder
 from nas.setup import Search
 from nas.storage import open_storage
 from nas.study import Candidate, candidates, is_counted, open_study, ranked
+from nas.training.failures import TrainingError
+from nas.training.meter import DivergenceError
+from nas.units import format_latency
 
 DRIVER_FILE = "driver.json"
+_NOTES = {"target_latency": " (times headroom where netadapt=true)"}
+"""What a message says of settings beside their values."""
 _LATENCY_TOLERANCE = 0.05
 _SHARED = (
-    "space", "resolution", "proxy_resolution", "evaluator", "data", "reward", "target_latency",
-    *LIMITED, "seed",
+    "space", "resolution", "proxy_resolution", "evaluator", "data", "reward", *LIMITED, "seed",
 )  # fmt: skip
-"""Settings that all processes of a study have alike."""
+"""Settings that all processes of a study have alike, beside the targets."""
 
 
 def build_problem(search: Search, table: LatencyTable, terminal: Terminal) -> Problem:
@@ -69,10 +75,9 @@ def opened_study(
     try:
         study = open_study(storage, settings.study, pareto=search.sampler.pareto)
         known = len(study.get_trials(deepcopy=False))
-        # Seeded alike after a resume, a sampler would draw the same networks again.
-        study.sampler = search.sampler.make(problem, settings.seed + known)
+        study.sampler = search.sampler.make(problem, _sampler_seed(search, known))
         study.pruner = search.pruner
-        _check_study(study, search, problem)
+        _check_study(study, search, problem, known)
         yield study
     finally:
         storage.close()
@@ -86,6 +91,7 @@ def run_trials(
     Raises:
         ValueError: no network can be evaluated.
         StorageError: the storage cannot be used.
+        EvaluationError: the evaluator has a fault.
         KeyboardInterrupt: stopped; the best network so far is in the folder.
     """
     settings = search.settings
@@ -108,11 +114,12 @@ def run_trials(
             with progress.shown():
                 _loop(search, study, problem, _driver_name(folder), progress).run(settings.trials)
     except KeyboardInterrupt:
-        _say_best_so_far(search, folder, candidates(study), terminal)
+        # Not read from the storage: it may be away, and why the search was stopped.
+        _say_best_so_far(search, folder, progress.found, terminal)
         raise
     finally:
         search.executor.close()
-        found = candidates(study)
+    found = candidates(study)
     if warning := noise_warning(found):
         terminal.line(warning)
     return found
@@ -140,7 +147,8 @@ def _prepare(search: Search, terminal: Terminal) -> None:
         return
     executor = search.executor
     with terminal.progress("preparing the evaluator") as update:
-        executor.submit("prepare", partial(prepare_evaluator, search.recipe))
+        # The time limit is of one network.
+        executor.submit("prepare", partial(prepare_evaluator, search.recipe), limited=False)
         while events := executor.wait():
             for event in events:
                 match event:
@@ -148,8 +156,17 @@ def _prepare(search: Search, terminal: Terminal) -> None:
                         update(done, total)
                     case Retried(reason=reason):
                         terminal.line(f"preparing the evaluator goes on: {reason}")
-                    case Failed(error=error):
+                    case Failed(
+                        error=ValueError()
+                        | OSError()
+                        | DivergenceError()
+                        | TrainingError() as error
+                    ):
                         raise error
+                    case Failed(error=error):
+                        raise EvaluationError(
+                            f"the evaluator could not be prepared: {type(error).__name__}: {error}"
+                        ) from error
                     case Died(reason=reason):
                         raise ValueError(f"the evaluator could not be prepared: {reason}")
                     case Finished():
@@ -165,15 +182,37 @@ def _driver_name(folder: RunFolder) -> str:
     return str(name)
 
 
-def _check_study(study: optuna.Study, search: Search, problem: Problem) -> None:
+def _sampler_seed(search: Search, known: int) -> int:
+    """The seed of a sampler that begins where ``known`` trials are there."""
+    settings = search.settings
+    # Seeded alike after a resume, a sampler would draw the same networks again.
+    seed = settings.seed + known
+    if settings.storage is not None:
+        # And so would drivers that begin together. On machines of their own, they may be called
+        # alike.
+        seed += zlib.crc32(f"{settings.name} on {platform.node()}".encode())
+    return seed % 2**32
+
+
+def _check_study(study: optuna.Study, search: Search, problem: Problem, known: int) -> None:
     """What is in a study must be of the same search, on the same latencies.
+
+    ``known`` trials were there before; a search says what it is before its first one.
 
     Raises:
         ValueError: it is not; the message says what differs.
     """
     ours = {name: json.dumps(search.config.get(name), sort_keys=True) for name in _SHARED}
+    # Headroom included: a process that only helps has no second stage, and is given the product.
+    targets = ",".join(map(format_latency, search.settings.targets_ms))
+    ours["target_latency"] = json.dumps(targets)
     theirs = study.user_attrs.get("search")
     base_ms = float(problem.latency_ms(problem.row(search.space.base_choices))[0])
+    if theirs is None and known:
+        raise ValueError(
+            f"the study {study.study_name!r} has {known} trials of another program; give another "
+            "study=…"
+        )
     if theirs is None:
         study.set_user_attr("search", ours)
         study.set_user_attr("base_latency_ms", base_ms)
@@ -182,7 +221,7 @@ def _check_study(study: optuna.Study, search: Search, problem: Problem) -> None:
         if theirs.get(name) != value:
             raise ValueError(
                 f"the study {study.study_name!r} is of a search with {name}={theirs.get(name)}, "
-                f"but now it is {value}; give another study=… or name=…"
+                f"but now it is {value}{_NOTES.get(name, '')}; give another study=… or name=…"
             )
     began_ms = study.user_attrs.get("base_latency_ms", base_ms)
     if abs(began_ms / base_ms - 1) > _LATENCY_TOLERANCE:

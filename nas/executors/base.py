@@ -88,8 +88,11 @@ class Executor(Protocol):
         """How many tasks run at once; more of them wait their turn."""
         ...
 
-    def submit(self, key: str, call: Call) -> None:
-        """Run a task; ``key`` is its name in events, and is not that of another unfinished one."""
+    def submit(self, key: str, call: Call, *, limited: bool = True) -> None:
+        """Run a task; ``key`` is its name in events, and is not that of another unfinished one.
+
+        A time limit, where the executor has one, holds for tasks that are ``limited``.
+        """
         ...
 
     def wait(self, timeout_s: float | None = None) -> list[Event]:

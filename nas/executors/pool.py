@@ -44,6 +44,7 @@ W = TypeVar("W", bound=Worker)
 class _Task:
     key: str
     call: bytes
+    limited: bool
     deaths: int = 0
 
 
@@ -57,6 +58,10 @@ class _Seat(Generic[W]):
     started_s: float = 0.0
     asks: bool = False
 
+    @property
+    def is_limited(self) -> bool:
+        return self.task is not None and self.task.limited
+
     def begin(self, task: _Task) -> None:
         self.task, self.started_s, self.asks = task, time.monotonic(), False
         self.worker.send(task.call)
@@ -69,7 +74,7 @@ class PooledExecutor(ABC, Generic[W]):
     """
 
     def __init__(self, *, retries: int, time_limit_s: float | None) -> None:
-        """``retries``: how often a task runs again; ``time_limit_s``: of each run of it."""
+        """``retries``: how often a task runs again; ``time_limit_s``: a run, of limited tasks."""
         self._retries = retries
         self._time_limit_s = time_limit_s
         self._unfinished: dict[str, _Task] = {}
@@ -92,9 +97,9 @@ class PooledExecutor(ABC, Generic[W]):
     def _with_news(self, workers: Sequence[W], timeout_s: float | None) -> Collection[W]:
         """Those that have sent something or died: one or more, unless the time is over."""
 
-    def submit(self, key: str, call: Call) -> None:
+    def submit(self, key: str, call: Call, *, limited: bool = True) -> None:
         check_key(key, self._unfinished, closed=self._closed)
-        task = _Task(key, _pickled(key, call))
+        task = _Task(key, _pickled(key, call), limited)
         self._unfinished[key] = task
         self._waiting.append(task)
         self._staff()
@@ -152,7 +157,7 @@ class PooledExecutor(ABC, Generic[W]):
         """How long nothing needs to be done but listen."""
         times = [] if until_s is None else [until_s]
         if self._time_limit_s is not None:
-            times += [s.started_s + self._time_limit_s for s in self._seats if s.task is not None]
+            times += [s.started_s + self._time_limit_s for s in self._seats if s.is_limited]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _receive(self, seat: _Seat[W]) -> list[Event]:
@@ -198,7 +203,7 @@ class PooledExecutor(ABC, Generic[W]):
         overdue = [
             seat
             for seat in self._seats
-            if seat.task is not None and seat.started_s <= before_s and seat not in heard
+            if seat.is_limited and seat.started_s <= before_s and seat not in heard
         ]
         reason = f"it ran longer than executor.time_limit_s={limit_s:g}"
         return [event for seat in overdue for event in self._bury(seat, reason)]

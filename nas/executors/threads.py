@@ -37,7 +37,13 @@ class ThreadExecutor:
     def workers(self) -> int:
         return self._workers
 
-    def submit(self, key: str, call: Call) -> None:
+    def submit(
+        self,
+        key: str,
+        call: Call,
+        *,
+        limited: bool = True,  # noqa: ARG002 - a thread cannot be ended, and has no time limit
+    ) -> None:
         check_key(key, self._unfinished, closed=self._closed.is_set())
         task = self._unfinished[key] = _Task(key, call, self._events, self._closed)
         self._queue.put(task)

@@ -225,6 +225,12 @@ def test_several_targets_and_image_sizes() -> None:
     assert _compose("target_latency=8ms", name).name == "8ms"
 
 
+def test_headroom_is_in_the_targets_of_a_search_with_a_second_stage() -> None:
+    given = ("target_latency=12ms", "headroom=1.25")
+    assert _build(*given).settings.targets_ms == (12.0,)
+    assert _build(*given, "netadapt=true").settings.targets_ms == (15.0,)
+
+
 def test_a_pruner_that_cannot_end_anything_is_said_to() -> None:
     assert _build("pruner=median").notes == []
     for cannot in ("sampler=nsga2", "evaluator=supernet"):

@@ -322,6 +322,17 @@ class TestExecutorsWithProcesses:
         assert len(set(pids)) == 2
         _wait_for_end_of(*pids)
 
+    def test_a_time_limit_is_of_limited_tasks_alone(
+        self, make: Callable[..., Executor], tasks: ModuleType
+    ) -> None:
+        executor = make(workers=1, time_limit_s=0.5, retries=0)
+        executor.submit("a", partial(tasks.take, 1.5), limited=False)
+        executor.submit("b", partial(tasks.take, 1000))
+        events = _until(executor, lambda events: len(events) == 2)
+        assert events == [
+            Finished("a", 1.5), Died("b", "it ran longer than executor.time_limit_s=0.5")
+        ]  # fmt: skip
+
 
 class TestLocalExecutor:
     @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -17,6 +18,7 @@ from optuna.storages import GrpcStorageProxy, RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.asking import ask
+from nas.drivers import Driver
 from nas.storage import RetryingStorage, StorageError, open_storage
 from nas.storage.cached import MOST_AGAIN, OTHERS_S
 from tests.postgres import Postgres
@@ -214,6 +216,29 @@ class TestEveryStorage:
         with pytest.raises(UpdateFinishedTrialError):
             trial.set_user_attr("result", 1)
         assert again(study, open_one).get_trials()[0].state == TrialState.FAIL
+
+    @pytest.mark.parametrize("attributes", [{}, {"result": {"accuracy": 0.5}}])
+    @pytest.mark.parametrize(
+        ("values", "state"), [([0.5], None), (None, TrialState.PRUNED), (None, TrialState.FAIL)]
+    )
+    def test_a_driver_is_told_that_its_trial_was_taken_back(
+        self,
+        study: optuna.Study,
+        open_one: Open,
+        values: list[float] | None,
+        state: TrialState | None,
+        attributes: dict[str, Any],
+    ) -> None:
+        driver = Driver(study, "one")
+        trial = ask(study, KERNEL, {"driver": "one"})
+        assert driver.adopt(trial, study.get_trials(), 1)
+        other = again(study, open_one)
+        Driver(other, "one").beat()
+        assert driver.tell(trial, values, state=state, attributes=attributes) is None
+        lost, queued = again(study, open_one).get_trials()
+        assert (lost.state, lost.values) == (TrialState.FAIL, None)
+        assert lost.user_attrs == {"driver": "one", "interrupted": True}
+        assert queued.state == TrialState.WAITING
 
     def test_does_not_change_what_it_gave_away(self, study: optuna.Study) -> None:
         trial = ask(study, KERNEL, {"driver": "one"})

@@ -72,6 +72,11 @@ def print_and_tell(channel: Channel) -> None:
     channel.tell("printed")
 
 
+def take(seconds: float, channel: Channel) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
 def hang(channel: Channel) -> None:
     channel.tell(os.getpid())
     time.sleep(FOR_EVER_S)

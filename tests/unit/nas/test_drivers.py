@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -19,6 +20,11 @@ from search_spaces.spaces import SearchSpace
 def _die_in_mid_trial(search: Any, space: SearchSpace, driver: str) -> dict[str, Any]:
     """Ask for a trial as a driver does, and say no more."""
     return dict(ask(search.study, distributions(space), {DRIVER: driver}).params)
+
+
+def _adopt_one(search: Any, space: SearchSpace, driver: str) -> None:
+    trial = ask(search.study, distributions(space), {DRIVER: driver})
+    assert search.loop.driver.adopt(trial, search.study.trials, 1)
 
 
 def test_a_trial_whose_process_died_is_closed_and_run_again_with_its_choices(
@@ -58,8 +64,7 @@ def test_trials_of_another_driver_are_left_alone_while_it_lives(
     monkeypatch.setattr(drivers, "BEAT_SECONDS", 0.0)
     storage = optuna.storages.InMemoryStorage()
     theirs, ours = make_search(storage, driver="a"), make_search(storage, patience_s=0.0)
-    trial = ask(theirs.study, distributions(small_space), {DRIVER: "a"})
-    assert theirs.loop.driver.adopt(trial, theirs.study.trials, 1)
+    _adopt_one(theirs, small_space, "a")
     for _ in range(3):
         theirs.loop.driver.beat()
         ours.loop.driver.beat()
@@ -81,6 +86,78 @@ def test_trials_of_a_driver_without_a_sign_of_life_are_taken_back(
     assert first.user_attrs[INTERRUPTED]
     ours.run(1)
     assert candidates(ours.study)[0].choices == lost
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What drivers take for the time: ``clock.now``, in seconds."""
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(drivers, "time", clock)
+    return clock
+
+
+def test_an_outage_is_no_silence_of_the_other_drivers(
+    make_search: Any, small_space: SearchSpace, clock: SimpleNamespace
+) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    theirs, ours = make_search(storage, driver="a"), make_search(storage)
+    _adopt_one(theirs, small_space, "a")
+    for now in (0.0, 15.0):
+        clock.now = now
+        theirs.loop.driver.beat()
+        ours.loop.driver.beat()
+    clock.now = 165.0  # nobody could say or hear anything, and ours is the first that can
+    ours.loop.driver.beat()
+    clock.now = 170.0
+    theirs.loop.driver.beat()
+    for now in range(176, 340, 11):
+        clock.now = now
+        ours.loop.driver.beat()
+        theirs.loop.driver.beat()
+    assert [trial.state for trial in ours.study.trials] == [TrialState.RUNNING]
+
+
+def test_an_outage_in_the_middle_of_a_sign_of_life_is_no_silence(
+    make_search: Any,
+    small_space: SearchSpace,
+    clock: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    theirs, ours = make_search(storage, driver="a"), make_search(storage)
+    _adopt_one(theirs, small_space, "a")
+    theirs.loop.driver.beat()
+    ours.loop.driver.beat()
+    get_trials = ours.study.get_trials
+
+    def wait_for_the_database(**arguments: Any) -> Any:
+        clock.now = 165.0
+        return get_trials(**arguments)
+
+    clock.now = 15.0
+    with monkeypatch.context() as patch:
+        patch.setattr(ours.study, "get_trials", wait_for_the_database)
+        ours.loop.driver.beat()
+    clock.now = 176.0
+    ours.loop.driver.beat()
+    assert [trial.state for trial in ours.study.trials] == [TrialState.RUNNING]
+
+
+def test_who_stays_silent_after_an_outage_is_dead(
+    make_search: Any, small_space: SearchSpace, clock: SimpleNamespace
+) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    theirs, ours = make_search(storage, driver="a"), make_search(storage)
+    theirs.loop.driver.beat()
+    _die_in_mid_trial(theirs, small_space, "a")
+    states = []
+    for now in (0, 15, *range(165, 325, 20)):
+        clock.now = float(now)
+        ours.loop.driver.beat()
+        states.append(ours.study.get_trials()[0].state)
+    # More than 120 seconds after the outage, and not before.
+    assert states == [TrialState.RUNNING] * 9 + [TrialState.FAIL]
 
 
 def test_of_two_that_ask_for_the_last_trial_one_is_sent_away(

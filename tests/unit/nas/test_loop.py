@@ -7,8 +7,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from nas import loop
+from nas.asking import ask
+from nas.drivers import INTERRUPTED, Driver
+from nas.evaluators import Evaluation
 from nas.limits import Limits
-from nas.study import candidates
+from nas.study import QUEUED_FOR, candidates
+from nas.training.meter import DivergenceError
 from search_spaces.spaces import Choice, SearchSpace
 
 BASE: dict[str, Choice] = {
@@ -157,3 +162,90 @@ def test_an_evaluator_with_a_fault_ends_the_search_with_its_name(make_search: An
     search = make_search(evaluator=Faulty())
     with pytest.raises(RuntimeError, match="the evaluator failed on trial 0: KeyError: 'nowhere'"):
         search.run(1)
+
+
+class LosesItsFirst:
+    """Another process takes the first trial back, while its network is evaluated."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.search: Any = None
+        self.calls = 0
+        self.went_on = 0
+        self._error = error
+
+    def evaluate(self, architecture: Any, choices: Any, monitor: Any) -> Any:
+        self.calls += 1
+        if self.calls == 1:
+            take_back_all(self.search.study)
+            if self._error is not None:
+                raise self._error
+        if monitor.wants_accuracy:
+            monitor.accuracy(1, 0.25)
+        self.went_on += 1
+        return Evaluation(accuracy=0.5)
+
+
+def take_back_all(study: optuna.Study) -> None:
+    """As a driver of the same name does, at once."""
+    Driver(study, "driver").beat()
+
+
+@pytest.mark.parametrize(
+    ("error", "prunes"), [(None, False), (None, True), (DivergenceError("the loss is nan"), False)]
+)
+def test_a_trial_that_was_taken_back_is_dropped_and_the_search_goes_on(
+    make_search: Any, error: Exception | None, prunes: bool
+) -> None:
+    evaluator = LosesItsFirst(error)
+    search = evaluator.search = make_search(evaluator=evaluator, prunes=prunes)
+    search.run(2)
+    lost, again, other = search.study.trials
+    assert (lost.state, lost.params) == (TrialState.FAIL, BASE)
+    assert lost.user_attrs[INTERRUPTED]
+    assert not {"result", "reason"} & lost.user_attrs.keys()
+    assert (again.params, again.user_attrs[QUEUED_FOR]) == (BASE, 0)
+    assert search.recorder.failures == {
+        0: "another process took this one for dead, and runs its network again"
+    }
+    assert [c.number for c in candidates(search.study)] == [again.number, other.number]
+    assert search.recorder.epochs == {}
+    # Where it asks, its training ends; where it does not, only its result is dropped.
+    assert evaluator.went_on == (3 if error is None and not prunes else 2)
+
+
+def test_trials_that_are_taken_back_are_no_failures_of_the_evaluator(make_search: Any) -> None:
+    class LosesSix:
+        calls = 0
+
+        def evaluate(self, *_: Any) -> Any:
+            self.calls += 1
+            if self.calls <= 6:
+                take_back_all(search.study)
+                raise DivergenceError("the loss is nan")
+            return Evaluation(accuracy=0.5)
+
+    search = make_search(evaluator=LosesSix())
+    search.run(1)
+    assert sorted(search.recorder.failures) == [0, 1, 2, 3, 4, 5]
+    assert [c.number for c in candidates(search.study)] == [6]
+
+
+def test_a_trial_that_is_taken_back_before_it_begins_is_asked_for_again(
+    make_search: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = make_search(limits=Limits(max_latency="8ms"))
+    search.study.enqueue_trial(BASE | {"first.kernel": 5, "second.kernel": 5})
+    asked = []
+
+    def ask_and_lose(*arguments: Any) -> Any:
+        asked.append(ask(*arguments))
+        if len(asked) == 1:
+            take_back_all(search.study)
+        return asked[-1]
+
+    monkeypatch.setattr(loop, "ask", ask_and_lose)
+    search.run(2)
+    assert [trial.state for trial in search.study.trials[:2]] == [
+        TrialState.FAIL, TrialState.PRUNED
+    ]  # fmt: skip
+    assert len(candidates(search.study)) == 2
