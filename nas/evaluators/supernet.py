@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from latency.plan import no_progress
@@ -21,6 +22,7 @@ from nas.supernet.recalibration import recalibrate, recalibration_batches
 from nas.supernet.settings import SupernetSettings
 from nas.supernet.store import WeightStore
 from nas.supernet.training import SupernetTrainer
+from nas.training.devices import accelerator_of
 from nas.training.loop import StepCallback, evaluate, use_threads
 from nas.training.resolution import image_size
 from search_spaces import Architecture
@@ -77,6 +79,7 @@ class SupernetEvaluator:
             weights = WeightStore.initial(reachable_layers(self._space), self._seed)
         else:
             weights = WeightStore(kept.tensors)
+        weights = weights.to(self._device())
         if kept is None or kept.training is not None:
             trainer = SupernetTrainer(
                 weights,
@@ -123,7 +126,7 @@ class SupernetEvaluator:
         Raises:
             ValueError: as ``evaluate``.
         """
-        return self._model(architecture, no_progress).state_dict()
+        return self._model(architecture, no_progress).cpu().state_dict()
 
     def _model(self, architecture: Architecture, on_step: StepCallback) -> Network:
         use_threads(self._settings.train.threads)
@@ -154,7 +157,11 @@ class SupernetEvaluator:
         if kept is None or kept.training is not None:
             state = "is not there" if kept is None else "is not trained to the end"
             raise ValueError(f"{self._path} {state}; prepare() trains it, before any network")
-        return WeightStore(kept.tensors)
+        return WeightStore(kept.tensors).to(self._device())
+
+    def _device(self) -> torch.device:
+        """Where it is trained and scores, which is for the process that does so to find."""
+        return torch.device(accelerator_of(self._settings.train).value)
 
     def _save(self, weights: WeightStore, trainer: SupernetTrainer) -> None:
         training = None if trainer.step == trainer.total else trainer.state()

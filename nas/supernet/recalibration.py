@@ -29,6 +29,7 @@ def recalibrate(
     A supernet's norms have no statistics that fit all of its networks (Yu and Huang, 2019,
     section 3.3). Only norms are in training mode: nothing is dropped, and no weight changes.
     """
+    device = next(model.parameters()).device
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     model.eval()
@@ -41,7 +42,7 @@ def recalibrate(
     batches = data.index_batches(_batch_size(data, settings), generator)
     with torch.no_grad():
         for done, chosen in enumerate(islice(batches, total), start=1):
-            model(data.images_at(chosen, resolution))
+            model(data.images_at(chosen, resolution).to(device, non_blocking=True))
             on_step(done, total)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from nas.checks import check_fields
-from nas.training.settings import Accelerator, Precision, TrainSettings
+from nas.training.settings import Precision, TrainSettings
 
 _WITHOUT = {
     "accumulate": 1,
@@ -26,7 +26,7 @@ class SupernetSettings:
 
     Attributes:
         train: epochs, batches, optimiser, rate and its schedule, as for a single network. All
-            networks of a step see the same batch, on the CPU; weight decay spares norms and biases,
+            networks of a step see the same batch; weight decay spares norms and biases,
             whatever ``decay_vectors`` is. Settings of a single network's training alone are
             refused.
         samples: random networks a step, beside the largest and the smallest.
@@ -49,11 +49,6 @@ class SupernetSettings:
                     f"SupernetSettings.train.{field} must be {value}, for a supernet's own step "
                     f"knows nothing else, but got {given}"
                 )
-        if self.train.accelerator is Accelerator.CUDA:
-            raise ValueError(
-                "SupernetSettings.train.accelerator must be auto or cpu, for a supernet is trained "
-                "on the CPU, but got cuda"
-            )
         check_fields(self, 0, 1000, "samples", whole=True)
         check_fields(self, 0, 1, "distillation")
         check_fields(self, 1, 100_000, "recalibration_batches", whole=True)

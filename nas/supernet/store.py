@@ -109,6 +109,14 @@ class WeightStore:
         torch.manual_seed(seed)
         return WeightStore({key: _fresh(*owners[key], shapes[key]) for key in shapes})
 
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.tensors.values())).device
+
+    def to(self, device: torch.device) -> "WeightStore":
+        """The same weights on a device; those that are there already are shared."""
+        return WeightStore({key: tensor.to(device) for key, tensor in self.tensors.items()})
+
     def parts(self, layer: Layer) -> dict[str, Tensor]:
         """Views of a layer's weights, by the paths of its module."""
         shapes = parameter_shapes(layer.block, layer.in_channels)
@@ -129,8 +137,8 @@ class WeightStore:
             norm.reset_running_stats()
 
     def network(self, architecture: Architecture, layers: Iterable[Layer]) -> Network:
-        """A model with the weights that it has here, and with reset norms."""
-        model = build_model(architecture)
+        """A model with the weights that it has here, on their device, and with reset norms."""
+        model = build_model(architecture).to(self.device)
         self.fill(model, layers)
         return model
 

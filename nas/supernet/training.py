@@ -8,7 +8,7 @@ count on the batch; every network's statistics are counted when it is scored.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache, partial
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -32,7 +32,7 @@ from search_spaces.spaces.staged import RESOLUTION
 
 
 class SupernetTrainer:
-    """Trains ``weights`` in place, from the step where an earlier one stopped.
+    """Trains ``weights`` in place, on their device, from the step where an earlier one stopped.
 
     All that is random follows from the seed and the number of the step, so that training that was
     stopped goes on as if it had not been.
@@ -105,8 +105,13 @@ class SupernetTrainer:
         """One step, without counting it, on the images of these numbers."""
         train = self._settings.train
         torch.manual_seed(self._random_seed("dropout", self.step))
-        labels, soft_labels = self._data.labels[chosen], None
-        images = cache(partial(self._data.images_at, chosen))
+        device, soft_labels = self._weights.device, None
+        labels = self._data.labels[chosen].to(device, non_blocking=True)
+
+        @cache
+        def images(size: int) -> Tensor:
+            return self._data.images_at(chosen, size).to(device, non_blocking=True)
+
         for choices in self.networks(self.step):
             logits = self._accumulate(choices, images(self._size(choices)), labels, soft_labels)
             if soft_labels is None:

@@ -322,8 +322,8 @@ def test_the_run_keeps_plain_values() -> None:
             r"^evaluator: evaluator\.percent must be true or false, but got 'no'$",
         ),
         (
-            "evaluator=supernet +evaluator.settings.train.accelerator=cuda",
-            r"^evaluator: SupernetSettings\.train\.accelerator must be auto or cpu, .* got cuda$",
+            "evaluator=supernet +evaluator.settings.train.channels_last=false",
+            r"^evaluator: SupernetSettings\.train\.channels_last must be True, .* got False$",
         ),
         ("~pruner", r"^pruner is missing; give pruner=… with one of hyperband, median, none$"),
         ("~executor", r"^executor is missing; give executor=… with one of local, ray, threads$"),

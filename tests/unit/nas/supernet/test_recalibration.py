@@ -96,3 +96,12 @@ def test_counting_again_gives_the_same_whatever_was_counted_before(small_split: 
 def test_there_are_no_more_batches_than_images(small_split: Split, wanted: int, there: int) -> None:
     assert recalibration_batches(small_split, _settings(wanted)) == there
     assert len(_recalibrate(_Model(), small_split, wanted)) == there
+
+
+def test_images_go_where_the_model_is(small_split: Split) -> None:
+    """On torch's ``meta``, which is no CPU and is everywhere."""
+    seen: list[str] = []
+    model = nn.Conv2d(3, 4, 3, device="meta")
+    model.register_forward_hook(lambda _, given, __: seen.append(given[0].device.type))
+    _recalibrate(model, small_split, batches=2)
+    assert seen == ["meta", "meta"]

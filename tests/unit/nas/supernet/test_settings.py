@@ -25,7 +25,6 @@ def test_settings_out_of_range_are_named(field: str, value: Any, rule: str) -> N
 @pytest.mark.parametrize(
     ("field", "value", "allowed"),
     [
-        ("accelerator", "cuda", "auto or cpu"),
         ("channels_last", False, "True"),
         ("mixup", 0.2, "0"),
         ("precision", "bf16-mixed", "32-true"),

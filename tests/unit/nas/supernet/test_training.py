@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nas.data import MemorySplit, Split
-from nas.supernet import SupernetSettings, WeightStore
+from nas.supernet import SupernetSettings, WeightStore, training
 from nas.supernet.layers import layers_of, reachable_layers
 from nas.supernet.sampling import largest_choices, smallest_choices
 from nas.supernet.training import SupernetTrainer, add_gradient, run_network
@@ -248,3 +248,29 @@ def test_fresh_models_are_no_part_of_the_store(elastic_space: SearchSpace) -> No
     again = build_model(elastic_space.build(elastic_space.base_choices))
     weights.fill(again, layers)
     assert all(p.abs().sum() > 0 for p in again.parameters() if p.dim() > 1)
+
+
+def test_a_step_is_all_on_the_device_of_the_weights(
+    elastic_space: SearchSpace, small_split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On torch's ``meta``, whose tensors have no values, and refuse to meet those of a CPU."""
+    monkeypatch.setattr(torch, "isfinite", lambda _: True)
+    # A fused optimiser asks for values.
+    monkeypatch.setattr(training, "build_optimizer", lambda groups, _: torch.optim.SGD(groups))
+    weights = _fresh(elastic_space).to(torch.device("meta"))
+    _trainer(weights, elastic_space, small_split, _settings()).train_on(torch.arange(8))
+    network = elastic_space.build(elastic_space.base_choices)
+    model = weights.network(network, layers_of(elastic_space, elastic_space.base_choices))
+    found = [*weights.tensors.values(), *model.state_dict().values()]
+    assert {tensor.device.type for tensor in found} == {"meta"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_learns_what_a_cpu_does(elastic_space: SearchSpace, small_split: Split) -> None:
+    space = _without_dropout(elastic_space)
+    found = []
+    for device in ("cpu", "cuda"):
+        weights = _fresh(space).to(torch.device(device))
+        _trainer(weights, space, small_split, _settings()).train_on(torch.arange(8))
+        found.append({key: tensor.cpu() for key, tensor in weights.tensors.items()})
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
