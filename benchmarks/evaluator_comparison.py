@@ -25,13 +25,14 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from benchmarks.environment import append_row, environment_columns
-from benchmarks.search_efficiency import CONF, sampler_recipe
+from benchmarks.search_efficiency import sampler_recipe
 from benchmarks.search_problems import madds_table
 from benchmarks.supernet_experiment import Silent
 from latency.console import Terminal
 from latency.options import make_parser, run_command
 from latency.plan import no_progress
 from latency.table import LatencyTable
+from nas.configuration import CONF
 from nas.data import ImageData
 from nas.evaluators import Evaluator, NeedsPreparation
 from nas.problem import Problem

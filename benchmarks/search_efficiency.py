@@ -31,10 +31,10 @@ from benchmarks.search_problems import (
 from benchmarks.tabular_spaces import SPACES
 from latency.console import Terminal
 from latency.options import make_parser, run_command
+from nas.configuration import CONF
 from nas.setup import SamplerRecipe
 from nas.study import RESULT, distributions, open_study
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
 SAMPLERS = sorted(path.stem for path in (CONF / "sampler").glob("*.yaml"))
 AIMS = {"soft": 0.5, "hard": 0.25}
 """Of the best other's trials, what ours may need."""

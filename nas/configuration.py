@@ -43,12 +43,12 @@ def check_whole(plain: Mapping[str, Any], entry: str) -> None:
     Raises:
         ValueError: it does; the message names the part.
     """
-    written = yaml.safe_load((CONF / f"{entry}.yaml").read_text())
+    written = as_written(entry)
     chosen = [
         name for default in written["defaults"] if isinstance(default, dict) for name in default
     ]
     groups = {name for name in chosen if (CONF / name).is_dir()}
-    for name in sorted(groups | written.keys() - {"defaults", "hydra"}):
+    for name in sorted(groups | settings_in(written)):
         if name not in plain:
             given = f"give {name}=… with one of {options_of(name)}"
             raise ValueError(
@@ -59,6 +59,17 @@ def check_whole(plain: Mapping[str, Any], entry: str) -> None:
             raise ValueError(
                 f"{name} must be settings, as in conf/{entry}.yaml, but got {plain[name]!r:.80}"
             )
+
+
+def as_written(entry: str) -> dict[str, Any]:
+    """``conf/<entry>.yaml`` as it is, without its groups."""
+    written: dict[str, Any] = yaml.safe_load((CONF / f"{entry}.yaml").read_text())
+    return written
+
+
+def settings_in(written: Mapping[str, Any]) -> set[str]:
+    """The names of a file's settings, without what is Hydra's."""
+    return written.keys() - {"defaults", "hydra"}
 
 
 def options_of(group: str) -> str:

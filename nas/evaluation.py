@@ -33,6 +33,15 @@ class Accuracy:
     accuracy: float
 
 
+class EvaluationError(RuntimeError):
+    """What scores networks has a fault."""
+
+    @classmethod
+    def of(cls, what: str, error: BaseException) -> "EvaluationError":
+        """Say ``what`` failed, and of which error."""
+        return cls(f"{what}: {type(error).__name__}: {error}")
+
+
 def evaluate_network(
     make_evaluator: MakeEvaluator,
     architecture: Architecture,

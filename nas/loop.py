@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from latency.keys import network_key
 from nas.asking import ask
 from nas.drivers import BEAT_SECONDS, DRIVER, Driver, is_complete, wanted
-from nas.evaluation import Accuracy, MakeEvaluator, Steps, evaluate_network
+from nas.evaluation import Accuracy, EvaluationError, MakeEvaluator, Steps, evaluate_network
 from nas.evaluators import Evaluation, StoppedEarly
 from nas.executors import Asked, Died, Event, Executor, Failed, Finished, Retried, Told
 from nas.problem import Problem, plain_figures
@@ -25,10 +25,6 @@ MAX_FAILURES_IN_A_ROW = 5
 MAX_OVER_LIMIT_IN_A_ROW = 10
 """Proposals that break a limit, before a network within them is drawn at random instead."""
 _TAKEN_BACK = "another process took this one for dead, and runs its network again"
-
-
-class EvaluationError(RuntimeError):
-    """An evaluator has a fault."""
 
 
 class SearchObserver(Protocol):
@@ -187,8 +183,8 @@ class SearchLoop:
             case Failed(error=ValueError() | OSError() as error):
                 raise error
             case Failed(error=error):
-                raise EvaluationError(
-                    f"the evaluator failed on trial {number}: {type(error).__name__}: {error}"
+                raise EvaluationError.of(
+                    f"the evaluator failed on trial {number}", error
                 ) from error
             case Retried(reason=reason):
                 self.observer.retried(number, reason)

@@ -17,10 +17,10 @@ from latency.measure import ensure_table
 from latency.plan import whole_networks
 from latency.reach import reachable_steps
 from latency.table import LatencyTable
+from nas.evaluation import EvaluationError
 from nas.evaluators import GivesWeights
 from nas.exporting.onnx_file import ExportError
 from nas.handover import Handover, LastStage
-from nas.loop import EvaluationError
 from nas.problem import Problem
 from nas.report.contents import base_trial, search_report
 from nas.report.figures import draw_pareto

@@ -18,16 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
 
 from latency.console import Terminal
 from nas.checks import check_range
-from nas.entry import CONFIG_FOLDER
+from nas.configuration import as_written, settings_in
 from nas.run_folder import flat
 from nas.settings import check_shaved_precision
 from nas.units import format_latency
 
-_NOT_OF_A_RUN = {"defaults", "hydra"}
 _SHARED = ("data", "device", "executor", "final", "measure", "proxy_resolution", "runs", "table")
 """Settings that both stages have, by the same names."""
 
@@ -74,13 +72,13 @@ def _check_names(settings: Mapping[str, Any]) -> None:
     Raises:
         ValueError: a setting is none of ``conf/netadapt.yaml``, nor of the classes that it names.
     """
-    known = OmegaConf.load(Path(CONFIG_FOLDER) / "netadapt.yaml")
+    known = as_written("netadapt")
+    names = settings_in(known)
     groups = {
-        name: {field.name for field in fields(get_class(value["_target_"]))}
-        for name, value in known.items()
-        if isinstance(value, DictConfig) and "_target_" in value
+        name: {field.name for field in fields(get_class(known[name]["_target_"]))}
+        for name in names
+        if isinstance(known[name], dict) and "_target_" in known[name]
     }
-    names = {str(name) for name in known} - _NOT_OF_A_RUN
     for name in flat(settings):
         group, _, field = name.partition(".")
         fits = group in names and (not field or group not in groups or field in groups[group])

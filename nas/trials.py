@@ -14,11 +14,11 @@ import pandas as pd
 from latency.console import Terminal
 from latency.table import LatencyTable
 from nas.drivers import Driver
-from nas.evaluation import Steps, prepare_evaluator
+from nas.evaluation import EvaluationError, Steps, prepare_evaluator
 from nas.evaluators import KnowsSome, NeedsPreparation
 from nas.executors import Died, Failed, Finished, Retried, Told
 from nas.limits import LIMITED
-from nas.loop import EvaluationError, SearchLoop
+from nas.loop import SearchLoop
 from nas.problem import Problem
 from nas.progress import SearchProgress, describe, noise_warning
 from nas.report.trials import trial_table
@@ -164,8 +164,8 @@ def _prepare(search: Search, terminal: Terminal) -> None:
                     ):
                         raise error
                     case Failed(error=error):
-                        raise EvaluationError(
-                            f"the evaluator could not be prepared: {type(error).__name__}: {error}"
+                        raise EvaluationError.of(
+                            "the evaluator could not be prepared", error
                         ) from error
                     case Died(reason=reason):
                         raise ValueError(f"the evaluator could not be prepared: {reason}")
@@ -208,12 +208,12 @@ def _check_study(study: optuna.Study, search: Search, problem: Problem, known: i
     ours["target_latency"] = json.dumps(targets)
     theirs = study.user_attrs.get("search")
     base_ms = float(problem.latency_ms(problem.row(search.space.base_choices))[0])
-    if theirs is None and known:
-        raise ValueError(
-            f"the study {study.study_name!r} has {known} trials of another program; give another "
-            "study=…"
-        )
     if theirs is None:
+        if known:
+            raise ValueError(
+                f"the study {study.study_name!r} has {known} trials of another program; give "
+                "another study=…"
+            )
         study.set_user_attr("search", ours)
         study.set_user_attr("base_latency_ms", base_ms)
         return

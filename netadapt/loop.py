@@ -8,9 +8,8 @@ from typing import Protocol
 
 from latency.devices.errands import NotMeasuredYet
 from latency.table import LatencyTable
-from nas.evaluation import Steps
+from nas.evaluation import EvaluationError, Steps
 from nas.executors import Died, Event, Executor, Failed, Finished, Retried, Told
-from nas.loop import EvaluationError
 from nas.training.failures import TrainingError
 from nas.training.meter import DivergenceError
 from netadapt.choice import Scored, best_proposal
@@ -197,9 +196,8 @@ class NetAdaptLoop:
             case Failed(error=TrainingError() | ValueError() | OSError() as error):
                 raise error
             case Failed(error=error):
-                raise EvaluationError(
-                    f"proposal {event.key} of step {files.number} cannot be fine-tuned: "
-                    f"{type(error).__name__}: {error}"
+                raise EvaluationError.of(
+                    f"proposal {event.key} of step {files.number} cannot be fine-tuned", error
                 ) from error
             case _:
                 raise AssertionError(event)

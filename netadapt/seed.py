@@ -52,10 +52,10 @@ def read_seed(
 
 def weights_source(run: NetAdaptRun) -> WeightsSource | None:
     """The file that was given, or what another run with the same seed has trained."""
+    if run.weights is not None:
+        return run.weights
     shared = _trained_before(run)
-    if run.weights is None and shared.exists():
-        return WeightsSource(path=shared, library=Library.OURS)
-    return run.weights
+    return WeightsSource(path=shared, library=Library.OURS) if shared.exists() else None
 
 
 def train_seed(seed: Seed, run: NetAdaptRun, path: Path, terminal: Terminal) -> float:

@@ -124,7 +124,7 @@ def make_search(small_space: SearchSpace, small_table: LatencyTable) -> Callable
             study=study,
             driver=Driver(study, driver, patience_s=patience_s),
             problem=problem,
-            make_evaluator=_Give(evaluator),
+            make_evaluator=lambda: evaluator,
             executor=executor,
             observer=recorder,
             seed=0,
@@ -133,16 +133,6 @@ def make_search(small_space: SearchSpace, small_table: LatencyTable) -> Callable
         return SmallSearch(study, problem, loop, evaluator, recorder, executor)
 
     return make
-
-
-class _Give:
-    """Gives an evaluator that is there already."""
-
-    def __init__(self, evaluator: KernelEvaluator) -> None:
-        self._evaluator = evaluator
-
-    def __call__(self) -> KernelEvaluator:
-        return self._evaluator
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from latency.console import Terminal
 from latency.devices import LocalDevice
 from latency.plan import MeasureSettings
 from latency.table import LatencyTable
+from nas.evaluation import EvaluationError
 from nas.evaluators import Evaluation
 from nas.executors import ThreadExecutor
 from nas.limits import Limits
-from nas.loop import EvaluationError
 from nas.reward import PowerReward
 from nas.run_folder import RunFolder
 from nas.settings import SearchSettings
@@ -59,16 +59,6 @@ class Prepares(Half):
             raise self._error
 
 
-class Give:
-    """The recipe of an evaluator that is there."""
-
-    def __init__(self, evaluator: Half) -> None:
-        self._evaluator = evaluator
-
-    def __call__(self) -> Half:
-        return self._evaluator
-
-
 @pytest.fixture
 def run(small_space: SearchSpace, small_table: LatencyTable, tmp_path: Path) -> Run:
     """``run(settings, evaluator=…, config={…})``: the trials of a search of the small space.
@@ -93,13 +83,12 @@ def run(small_space: SearchSpace, small_table: LatencyTable, tmp_path: Path) -> 
     ) -> list[Candidate]:
         settings, evaluator = replace(given, **changed), evaluator or Half()
         nothing: Any = None
-        recipe: Any = Give(evaluator)
         search = Search(
             settings=settings,
             space=small_space,
             data=nothing,
             evaluator=evaluator,
-            recipe=recipe,
+            recipe=lambda: evaluator,  # type: ignore[arg-type]
             reward=PowerReward(alpha=0, beta=-1),
             limits=Limits(),
             device=LocalDevice(),

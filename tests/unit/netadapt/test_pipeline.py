@@ -12,8 +12,8 @@ import torch
 from latency.reach import Step
 from latency.table import LatencyTable
 from nas.data import MemorySplit
+from nas.evaluation import EvaluationError
 from nas.executors import Channel, ThreadExecutor
-from nas.loop import EvaluationError
 from nas.training import TrainSettings
 from nas.training.failures import TrainingError
 from nas.training.meter import DivergenceError
