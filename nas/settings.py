@@ -77,8 +77,8 @@ class SearchSettings:
             check_range(field, getattr(self, field), low, high, whole=True)
         for resolution in self.resolutions:
             check_range("resolution", resolution, 16, 4096, whole=True)
-        # A sign of life is given every ten seconds.
-        check_range("driver_patience_s", self.driver_patience_s, 12, 86_400)
+        # Between two signs of life there may be twenty seconds.
+        check_range("driver_patience_s", self.driver_patience_s, 30, 86_400)
         for field, values in (
             ("target_latency", self.targets_ms),
             ("resolution", self.resolutions),

@@ -102,7 +102,7 @@ def _collection(root: Path, name: str) -> Collection:
         labels=np.array(labels, np.int64),
         class_names=class_names,
         parts=consecutive(lengths),
-        notes=_left_out(root, len(files), others),
+        notes=(*_folders_left_out(root, parts), *_left_out(root, len(files), others)),
     )
 
 
@@ -121,6 +121,20 @@ def _left_out(root: Path, images: int, others: Sequence[str]) -> tuple[str, ...]
     return (
         f"{len(others):,} of {images + len(others):,} files of {root} are of kinds that pillow "
         f"does not read and are left out, such as {others[0]}",
+    )
+
+
+def _folders_left_out(root: Path, parts: dict[Part, Path]) -> tuple[str, ...]:
+    """What lies beside the folders of parts: a test folder without folders of classes, say."""
+    if root in parts.values():
+        return ()
+    used = {folder.name for folder in parts.values()}
+    others = [name for name in _subfolders(root) if name not in used]
+    if not others:
+        return ()
+    return (
+        f"{_listed(others)} of {root} {'is' if len(others) == 1 else 'are'} left out: beside "
+        "train/CLASS/… only val/CLASS/… and test/CLASS/… are looked at",
     )
 
 

@@ -133,7 +133,7 @@ def test_two_drivers_share_a_study_and_one_of_them_is_killed(
             *LONG,
             "executor=local",
             f"storage={url}",
-            "driver_patience_s=12",
+            "driver_patience_s=30",
             "study=run",
             f"name={name}",
         )

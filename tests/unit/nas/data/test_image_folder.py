@@ -103,6 +103,20 @@ def test_a_test_picture_that_is_trained_on_is_said(draw: Draw, tmp_path: Path) -
     )
 
 
+def test_folders_beside_the_parts_are_said(draw: Draw, tmp_path: Path) -> None:
+    for kind in ("cat", "dog"):
+        for index in range(10):
+            draw(f"train/{kind}/{index}.png")
+    draw("test/1.png")
+    pets = tmp_path / "pets"
+    assert _load(pets).notes == (
+        f"the folder test of {pets} is left out: beside train/CLASS/… only val/CLASS/… and "
+        "test/CLASS/… are looked at",
+    )
+    draw("more/1.png")
+    assert _load(pets).notes[0].startswith(f"the folders more and test of {pets} are left out")
+
+
 class TestDamagedPictures:
     def test_they_are_named_counted_and_left_out(self, pets: Path, draw: Draw) -> None:
         whole = draw("dog/large.jpg", side=60).read_bytes()
