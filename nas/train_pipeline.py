@@ -26,6 +26,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "tensorboard",
         "target_latency",
         "timed",
+        "table",
         "training.threads",
         "training.accelerator",
         "training.compile",

@@ -234,6 +234,7 @@ def test_tensorboard_has_the_numbers_of_the_log(
         (["arch=resnet50"], "arch must be a file.yaml, the folder of a finished run, or one of"),
         (["weights=none.pt"], "the weights none.pt cannot be read: No such file"),
         (["~device"], "device is missing; give device=… with one of "),
+        (["device=offline"], "device: table must be the file that the device's latencies"),
         (["training=huge"], "Could not find 'training/huge'"),
     ],
 )
