@@ -54,6 +54,7 @@ from latency.keys import network_key
 from latency.options import make_parser, run_command
 from latency.plan import MeasureSettings
 from nas.checks import check_range
+from nas.data import Augmentation
 from nas.executors import LocalExecutor
 from nas.settings import for_networks
 from nas.training import TrainSettings
@@ -66,6 +67,13 @@ from search_spaces.seeds import load_seed, read_seed, seed_names
 NETWORKS = tuple(name for name in seed_names() if not name.startswith("shufflenet"))
 PACKAGES = ("numpy", "onnxruntime", "torch")
 LIBRARY = "torch-pruning"
+TOLD = (
+    *("resolution", "train_resolution", "seed_steps", "tuning_steps", "final_steps"),
+    *("batch", "delta", "augment"),
+)
+"""The options that a row has."""
+USUAL = Augmentation(shift=0.125, flip=True)
+"""For photos of 32 pixels: up to four pixels to each side, and every other image mirrored."""
 MEASURE = MeasureSettings(runs=6, min_rounds=3, max_rounds=3)
 
 
@@ -84,12 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--train-resolution", type=int, default=32, help="of training (%(default)s)")
     add("--seed-steps", type=int, default=600, help="of the seed (%(default)s)")
     add("--tuning-steps", type=int, default=50, help="of a proposal (%(default)s)")
-    add("--final-steps", type=int, default=8000, help="of a point's network (%(default)s)")
+    add("--final-steps", type=int, default=6000, help="of a point's network (%(default)s)")
     add("--batch", type=int, default=32, help="images a step (%(default)s)")
     add("--learning-rate", type=float, default=0.05, help="(%(default)s)")
     add("--tuning-learning-rate", type=float, default=0.02, help="of proposals (%(default)s)")
     add("--proposal-share", type=float, default=0.2, help="of training images (%(default)s)")
     add("--delta", type=float, default=0.03, help="of the seed's latency, a step (%(default)s)")
+    add("--augment", action="store_true", help="vary images: mirrored, and moved by an eighth")
     add("--generous", action="store_true", help="a multiplier with the rejected proposals' steps")
     add("--no-library", action="store_true", help="without Torch-Pruning")
     add("--workers", type=int, default=2, help="trainings at once (%(default)s)")
@@ -199,7 +208,12 @@ def _seed_ms(folder: Path, network: Architecture, device: Device, terminal: Term
 
 
 def _train_settings(options: argparse.Namespace, learning_rate: float) -> TrainSettings:
-    return TrainSettings(epochs=1, batch_size=options.batch, learning_rate=learning_rate)
+    return TrainSettings(
+        epochs=1,
+        batch_size=options.batch,
+        learning_rate=learning_rate,
+        augmentation=USUAL if options.augment else None,
+    )
 
 
 def _experiment(
@@ -237,11 +251,10 @@ def _experiment(
 
 def _record(options: argparse.Namespace, outcomes: Sequence[Outcome]) -> Path:
     packages = PACKAGES if options.no_library else (*PACKAGES, LIBRARY)
-    told = ("resolution", "train_resolution", "seed_steps", "tuning_steps", "final_steps", "batch")
     setup = {
         "network": _network(options, 2).name,
         "data": "digits" if options.train is None else options.train.stem,
-    } | {name: str(getattr(options, name)) for name in told}
+    } | {name: str(getattr(options, name)) for name in TOLD}
     for outcome in outcomes:
         columns = environment_columns(packages, threads=MEASURE.threads)
         path = append_row("netadapt_vs_multiplier", columns | setup | row_of(outcome))
