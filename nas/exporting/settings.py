@@ -127,7 +127,7 @@ def build_export(config: DictConfig, *, command: Sequence[str]) -> Export:
     plain = plain_values(config, _HINTS)
     settings = _settings(plain)
     run = FinishedRun.read(Path(str(plain["run"])))
-    given = config.get("device") or run.config.get("device")
+    given = plain.get("device") or run.config.get("device")
     device = LocalDevice() if given is None else build("device", OmegaConf.create(given))
     measure: MeasureSettings = _measure(run.config.get("measure"), settings)
     elsewhere = {name: value for name, value in plain["data"].items() if value is not None}

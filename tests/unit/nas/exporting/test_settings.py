@@ -49,6 +49,8 @@ def test_device_and_measuring_are_the_runs(make_run: MakeRun) -> None:
     assert _build(f"run={folder}", "measure=true").measures
     assert _build(f"run={folder}", "batch=2").measure.batch == 2
     assert _build(f"run={folder}", "device=local").device == LocalDevice()
+    board = _build(f"run={folder}", "device=offline", "table=tables/board.jsonl").device
+    assert board == OfflineDevice(table=Path("tables/board.jsonl"))
 
 
 def test_the_images_may_lie_elsewhere(make_run: MakeRun, tmp_path: Path) -> None:
