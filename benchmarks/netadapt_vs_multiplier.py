@@ -1,6 +1,7 @@
 """Whether NetAdapt's networks are more accurate than others that are as fast, and by how much.
 
-    python -m benchmarks.netadapt_vs_multiplier [--train FILE --validation FILE] --out FOLDER
+    python -m benchmarks.netadapt_vs_multiplier \\
+        [--train FILE --validation FILE --augment] --out FOLDER
 
 The seed network is a published one, by default as it suits images of 32 pixels: with a stem of
 stride 1 and one block a stage. From each of several random seeds it is trained from scratch, and
@@ -18,9 +19,9 @@ What is alike: total training steps, at each point. NetAdapt's are those of the 
 proposals that were taken and of the last training; the multiplier has all of them from scratch, and
 the library those after the seed. Steps of proposals that were not taken are not among them;
 ``multiplier_generous`` has those, too. The batch, the learning rate of all but proposals, its
-schedule, the order of images and the images are the same. All networks train on all training
-images, but the seed on those that are not kept for comparing proposals. The validation file is
-looked at once a network, in the end, and chooses nothing.
+schedule, the order of images and the images are the same, varied alike with ``--augment``. All
+networks train on all training images, but the seed on those that are not kept for comparing
+proposals. The validation file is looked at once a network, in the end, and chooses nothing.
 
 Accuracies are at ``--train-resolution``, latencies at ``--resolution``, which is larger by default:
 what takes but a third of a millisecond is not known well enough to be shaved by percents. All
@@ -67,9 +68,15 @@ from search_spaces.seeds import load_seed, read_seed, seed_names
 NETWORKS = tuple(name for name in seed_names() if not name.startswith("shufflenet"))
 PACKAGES = ("numpy", "onnxruntime", "torch")
 LIBRARY = "torch-pruning"
-TOLD = (
-    *("resolution", "train_resolution", "seed_steps", "tuning_steps", "final_steps"),
-    *("batch", "delta", "augment"),
+RECORDED = (
+    "resolution",
+    "train_resolution",
+    "seed_steps",
+    "tuning_steps",
+    "final_steps",
+    "batch",
+    "delta",
+    "augment",
 )
 """The options that a row has."""
 USUAL = Augmentation(shift=0.125, flip=True)
@@ -98,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--tuning-learning-rate", type=float, default=0.02, help="of proposals (%(default)s)")
     add("--proposal-share", type=float, default=0.2, help="of training images (%(default)s)")
     add("--delta", type=float, default=0.03, help="of the seed's latency, a step (%(default)s)")
-    add("--augment", action="store_true", help="vary images: mirrored, and moved by an eighth")
+    add("--augment", action="store_true", help="photos: mirrored, and moved by an eighth")
     add("--generous", action="store_true", help="a multiplier with the rejected proposals' steps")
     add("--no-library", action="store_true", help="without Torch-Pruning")
     add("--workers", type=int, default=2, help="trainings at once (%(default)s)")
@@ -254,7 +261,7 @@ def _record(options: argparse.Namespace, outcomes: Sequence[Outcome]) -> Path:
     setup = {
         "network": _network(options, 2).name,
         "data": "digits" if options.train is None else options.train.stem,
-    } | {name: str(getattr(options, name)) for name in TOLD}
+    } | {name: str(getattr(options, name)) for name in RECORDED}
     for outcome in outcomes:
         columns = environment_columns(packages, threads=MEASURE.threads)
         path = append_row("netadapt_vs_multiplier", columns | setup | row_of(outcome))

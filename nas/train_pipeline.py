@@ -26,7 +26,6 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "tensorboard",
         "target_latency",
         "timed",
-        "table",
         "training.threads",
         "training.accelerator",
         "training.compile",

@@ -8,6 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from latency.table import LatencyTable
+from nas.configuration import CONF
 from nas.drivers import Driver
 from nas.evaluators import Evaluation, Monitor
 from nas.executors import ThreadExecutor
@@ -22,7 +23,6 @@ from search_spaces import Architecture
 from search_spaces.blocks import InvertedResidual
 from search_spaces.spaces import Choices, SearchSpace
 
-CONF = Path(__file__).parents[2] / "conf"
 SAMPLERS = sorted(path.stem for path in (CONF / "sampler").glob("*.yaml"))
 TRIALS = 24
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from itertools import product
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +13,7 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
+from nas.configuration import CONF
 from nas.limits import Limits
 from nas.problem import Problem
 from nas.reward import PowerReward
@@ -23,7 +23,6 @@ from search_spaces.costs import count_block_costs
 from search_spaces.lowering import lower_block
 from search_spaces.spaces import Choice, Choices, SearchSpace, Stage
 
-CONF = Path(__file__).parents[4] / "conf"
 Rows = np.ndarray[Any, np.dtype[np.uint8]]
 
 
