@@ -85,7 +85,13 @@ def test_a_killed_run_goes_on_at_the_proposal_where_it_was(
     assert longer.returncode == 0, (longer.stdout, longer.stderr)
     assert "step 1:" not in longer.stdout
     summary = json.loads((run / "summary.json").read_text())
-    assert (summary["final"]["epochs"], summary["accuracy"]["tests"]) == ("2", 2)
+    assert summary["final"]["epochs"] == "2"
+    assert summary["accuracy"]["tests"] == _handovers(done.stdout) + _handovers(longer.stdout)
+
+
+def _handovers(printed: str) -> int:
+    """How many networks were trained and tested: more than one where the clock said so."""
+    return 1 + printed.count("shaving goes on") - printed.count("target_latency cannot be reached")
 
 
 def test_a_table_of_another_device_is_refused(
