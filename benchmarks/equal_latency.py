@@ -41,7 +41,7 @@ class Experiment:
 
     network: Architecture
     rule: WidthRule
-    seeds: int
+    seeds: range
     lengths: Lengths
     tuning: Tuning
     train: TrainSettings
@@ -85,7 +85,7 @@ def compare(
     multiples = multiplied(experiment.network, experiment.rule)
     rivals = [
         _rivals(experiment, seed, _shave(experiment, seed, seed_ms, executor, terminal), multiples)
-        for seed in range(experiment.seeds)
+        for seed in experiment.seeds
     ]
     with terminal.progress("measuring rivals") as update:
         found = measure_networks(
@@ -135,7 +135,7 @@ def _train_seeds(experiment: Experiment, executor: Executor, terminal: Terminal)
             experiment.lengths.seed,
             seed_answer(experiment, seed).absolute(),
         )
-        for seed in range(experiment.seeds)
+        for seed in experiment.seeds
         if not seed_answer(experiment, seed).exists()
     }
     with terminal.progress(f"1 of 3: training {experiment.network.name}") as update:
@@ -148,8 +148,8 @@ def _shave(
     answer = seed_answer(experiment, seed)
     accuracy = read_accuracy(answer)
     terminal.line(
-        f"2 of 3: shaving seed {seed} of {experiment.seeds}, accuracy {accuracy:.1%} on images "
-        f"kept for proposals, {seed_ms:.2f} ms"
+        f"2 of 3: shaving seed {seed} of {experiment.seeds[0]} to {experiment.seeds[-1]}, accuracy "
+        f"{accuracy:.1%} on images kept for proposals, {seed_ms:.2f} ms"
     )
     return experiment.shaving.run(
         experiment.network,

@@ -97,8 +97,11 @@ def print_figures(outcomes: Sequence[Outcome], terminal: Terminal) -> None:
     """A line a point and rival, and whether the aim is met."""
     line = terminal.line
     full_ms, full_accuracy = _mean([e for e in outcomes if e.method is Method.FULL])
-    seeds = len({each.seed for each in outcomes})
-    line(f"{seeds} seeds; the seed network: {full_ms:.3f} ms, {full_accuracy:.2%}")
+    seeds = sorted({each.seed for each in outcomes})
+    line(
+        f"{len(seeds)} seeds, {seeds[0]} to {seeds[-1]}; the seed network: {full_ms:.3f} ms, "
+        f"{full_accuracy:.2%}"
+    )
     line(
         f"{'rival':<22}{'netadapt':>20}{'rival':>20}{'gain at equal latency, points':>34}"
         f"{'faster at equal accuracy':>27}"

@@ -94,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--width", type=float, default=1.0, help="its width multiplier (%(default)s)")
     add("--as-published", action="store_true", help="with all its blocks, and a stem of stride 2")
     add("--targets", default="80,65,52", help="in %% of the seed's latency (%(default)s)")
-    add("--seeds", type=int, default=3, help="random ones (%(default)s)")
+    add("--seeds", type=int, default=3, help="how many random ones (%(default)s)")
+    add("--first-seed", type=int, default=0, help="the others follow it (%(default)s)")
     add("--resolution", type=int, default=96, help="that is timed, in pixels (%(default)s)")
     add("--train-resolution", type=int, default=32, help="of training (%(default)s)")
     add("--seed-steps", type=int, default=600, help="of the seed (%(default)s)")
@@ -141,6 +142,7 @@ def _run(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> None:
     for name, low, high in (
         ("seeds", 1, 1000),
+        ("first_seed", 0, 1_000_000),
         ("resolution", 16, 4096),
         ("train_resolution", 16, 4096),
         ("seed_steps", 1, 10_000_000),
@@ -189,7 +191,7 @@ def _network(options: argparse.Namespace, num_classes: int) -> Architecture:
 
 def _check_settings(path: Path, options: argparse.Namespace) -> None:
     """Refuse a folder whose networks had other settings."""
-    told = {"seeds", "generous", "no_library", "workers", "out", "record"}
+    told = {"seeds", "first_seed", "generous", "no_library", "workers", "out", "record"}
     settings = {
         name: str(value) if isinstance(value, Path) else value
         for name, value in vars(options).items()
@@ -229,7 +231,7 @@ def _experiment(
     return Experiment(
         network=network,
         rule=read_seed(options.seed_network).width_rule,
-        seeds=options.seeds,
+        seeds=range(options.first_seed, options.first_seed + options.seeds),
         lengths=Lengths(
             seed=options.seed_steps, tuning=options.tuning_steps, final=options.final_steps
         ),

@@ -31,7 +31,8 @@ from search_spaces.scaling import round_channels
 from search_spaces.seeds import read_seed
 from search_spaces.torch_model import Network
 
-TINY = ["--seed-network", "mobilenet_v3_small", "--seeds", "1", "--targets", "90,80"]
+TINY = ["--seed-network", "mobilenet_v3_small", "--first-seed", "4", "--seeds", "1"]
+TINY += ["--targets", "90,80"]
 TINY += ["--resolution", "32", "--train-resolution", "16", "--delta", "0.1", "--workers", "1"]
 TINY += ["--seed-steps", "2", "--tuning-steps", "1", "--final-steps", "2"]
 
@@ -89,7 +90,7 @@ def test_what_is_printed_and_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     assert rivals_of(OUTCOMES) == [Method.MULTIPLIER]
     print_figures(OUTCOMES, Terminal())
     printed = capsys.readouterr().out
-    assert "2 seeds; the seed network: 8.000 ms, 90.00%" in printed
+    assert "2 seeds, 0 to 1; the seed network: 8.000 ms, 90.00%" in printed
     assert "+6.00 (-6.71 to +18.71)" in printed
     assert "100 training steps of every network, 300 of NetAdapt" in printed
     assert printed.strip().endswith("at every point: met (least 1.59×)")
@@ -263,10 +264,10 @@ def test_a_run_that_was_stopped_goes_on_and_is_recorded(
         assert main([*TINY, *out]) == 130
     first = list(trained)
     assert len(first) == len(set(first)) == 1 + 2 * 4
-    (next((tmp_path / "out" / "cells").glob("multiplier-seed0-point2-*.json"))).unlink()
+    (next((tmp_path / "out" / "cells").glob("multiplier-seed4-point2-*.json"))).unlink()
     assert main([*TINY, *out, "--record"]) == 0
     assert [name.partition("-Network")[0] for name in trained[len(first) :]] == [
-        "multiplier-seed0-point2"
+        "multiplier-seed4-point2"
     ]
     with (tmp_path / "results" / "netadapt_vs_multiplier.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -277,6 +278,7 @@ def test_a_run_that_was_stopped_goes_on_and_is_recorded(
     }
     full_ms = next(float(row["latency_ms"]) for row in rows if row["method"] == "full")
     for row in rows:
+        assert row["seed"] == "4"
         assert 0 <= float(row["accuracy"]) <= 1
         if row["method"] == "netadapt":
             share = {"1": 0.9, "2": 0.8}[row["point"]]
@@ -299,6 +301,7 @@ def test_targets_are_shares_falling(text: str, shares: tuple[float, ...]) -> Non
     ("arguments", "message"),
     [
         (["--seeds", "0"], "--seeds must be an integer in 1..1000, but got 0"),
+        (["--first-seed", "-1"], "--first-seed must be an integer in 0..1000000, but got -1"),
         (["--final-steps", "0"], "--final-steps must be an integer in 1.."),
         (["--train-resolution", "8"], "--train-resolution must be an integer in 16..4096"),
         (["--delta", "0.9"], "--delta must be"),
